@@ -1,0 +1,2 @@
+//! A driver of a Rust author.
+fn main() {}

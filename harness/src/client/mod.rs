@@ -1,0 +1,1 @@
+//! What did we send, what came back, how long did it take?

@@ -1,0 +1,1 @@
+//! What do we make? Each thing made knows how to go away.

@@ -1,0 +1,1 @@
+//! Which checks, in which order, how many at once, until when?

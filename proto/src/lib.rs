@@ -1,0 +1,11 @@
+//! What is said: the messages, clients and servers of every CSI 1.x release.
+
+/// The types made from `csi.proto` (see `examples/codegen.rs`).
+#[expect(missing_docs, reason = "generated; csi.proto has the words")]
+pub mod v1 {
+    include!("generated/csi.v1.rs");
+}
+
+/// The file descriptor set of `csi.proto` and its imports, as protox encoded
+/// it: the custom options (`csi_secret`, `alpha_*`) are still in it.
+pub static DESCRIPTOR_SET: &[u8] = include_bytes!("generated/csi.v1.bin");
