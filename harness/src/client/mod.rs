@@ -1,1 +1,175 @@
 //! What did we send, what came back, how long did it take?
+//!
+//! One client for all services. Every call has a deadline, goes over a
+//! connection of its own (as the kubelet makes them), and is recorded with its
+//! secrets masked. What a driver says is never taken for truth about the node.
+
+mod codec;
+mod connect;
+mod history;
+mod reply;
+
+pub use connect::{Connection, NoConnection};
+pub use history::{Death, History, InFlight, Missed};
+pub use reply::{Answer, Code, Refusal, Reply};
+
+use codec::Raw;
+use csi_proto::describe;
+use csi_proto::rpc::Rpc;
+use http::uri::PathAndQuery;
+use prost::Message as _;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::check::CallRecord;
+use crate::config::Endpoint;
+
+/// How long a call may take: the kubelet's two minutes, unless the user says
+/// otherwise, for all methods or for one.
+#[derive(Debug, Clone)]
+pub struct Deadlines {
+    /// Where nothing is said of the method.
+    pub default: Duration,
+    /// By the method's name, e.g. `NodeStageVolume`.
+    pub by_rpc: BTreeMap<String, Duration>,
+}
+
+impl Deadlines {
+    /// The deadline of a method.
+    pub fn of(&self, rpc: &str) -> Duration {
+        self.by_rpc.get(rpc).copied().unwrap_or(self.default)
+    }
+}
+
+/// The client of one run. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Client {
+    controller: Option<Endpoint>,
+    node: Option<Endpoint>,
+    deadlines: Arc<Deadlines>,
+    history: Arc<History>,
+}
+
+impl Client {
+    /// A client for a driver whose services stand on these sockets; usually
+    /// both are the same one. Nothing is connected yet.
+    pub fn new(
+        controller: Option<Endpoint>,
+        node: Option<Endpoint>,
+        deadlines: Deadlines,
+        history: Arc<History>,
+    ) -> Self {
+        Self { controller, node, deadlines: Arc::new(deadlines), history }
+    }
+
+    /// What was called in this run, and what came of it.
+    pub fn history(&self) -> &Arc<History> {
+        &self.history
+    }
+
+    /// Where a service is asked. Identity stands on every socket; it is asked
+    /// at the node's where there is one.
+    pub fn endpoint(&self, service: &str) -> Option<&Endpoint> {
+        match service {
+            "Node" => self.node.as_ref(),
+            "Identity" => self.node.as_ref().or(self.controller.as_ref()),
+            _ => self.controller.as_ref(),
+        }
+    }
+
+    /// All sockets of the driver, each once.
+    pub fn endpoints(&self) -> Vec<&Endpoint> {
+        let mut all: Vec<_> = self.node.iter().chain(self.controller.iter()).collect();
+        all.dedup();
+        all
+    }
+
+    /// The deadline of a method.
+    pub fn deadline(&self, rpc: &str) -> Duration {
+        self.deadlines.of(rpc)
+    }
+
+    /// Asks once, and waits for the answer or the deadline. Never fails: what
+    /// happened instead of an answer is an [`Answer`] too.
+    pub async fn call<R: Rpc>(&self, check: &str, request: &R::Request) -> Reply<R::Response> {
+        self.call_at::<R>(self.endpoint(R::SERVICE), check, request, self.deadline(R::NAME)).await
+    }
+
+    /// The same at a socket of one's choice, with a deadline of one's choice.
+    pub async fn call_at<R: Rpc>(
+        &self,
+        endpoint: Option<&Endpoint>,
+        check: &str,
+        request: &R::Request,
+        deadline: Duration,
+    ) -> Reply<R::Response> {
+        let sent = request.encode_to_vec();
+        let masked = describe::to_json(R::REQUEST, &sent).unwrap_or_default();
+        let (n, at_ms) = self.history.begin(R::NAME, check);
+        let began = Instant::now();
+        let got = match endpoint {
+            None => Err(Answer::Unreachable("no socket is configured for this service".into())),
+            Some(endpoint) => match tokio::time::timeout(deadline, self.exchange::<R>(endpoint, sent, deadline)).await {
+                Ok(got) => got,
+                Err(_) => Err(Answer::Silent(deadline)),
+            },
+        };
+        let duration = began.elapsed();
+        let (answer, response) = match got {
+            Ok(bytes) => read_response::<R>(&bytes),
+            // A server that honours the deadline may tell of it just before
+            // our own clock does.
+            Err(Answer::Refused(refusal)) if duration >= deadline && refusal.code.is_deadline() => {
+                (Answer::Silent(deadline), serde_json::Value::Null)
+            }
+            Err(answer) => (answer, serde_json::Value::Null),
+        };
+        let record = CallRecord {
+            n,
+            check: check.to_owned(),
+            rpc: R::NAME.to_owned(),
+            at_ms,
+            duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+            request: masked,
+            code: answer.code_word(),
+            message: answer.message(),
+            response,
+        };
+        self.history.end(&record, &answer.erase());
+        Reply { record, answer }
+    }
+
+    async fn exchange<R: Rpc>(
+        &self,
+        endpoint: &Endpoint,
+        sent: Vec<u8>,
+        deadline: Duration,
+    ) -> Result<Vec<u8>, Answer<R::Response>> {
+        let connection = Connection::open(endpoint)
+            .await
+            .map_err(|no| Answer::Unreachable(no.to_string()))?;
+        self.history.saw_peer(connection.peer);
+        let mut grpc = tonic::client::Grpc::new(connection.channel);
+        grpc.ready().await.map_err(|e| Answer::Broken(connect::chain(&e)))?;
+        let mut request = tonic::Request::new(sent);
+        request.set_timeout(deadline);
+        match grpc.unary(request, PathAndQuery::from_static(R::PATH), Raw).await {
+            Ok(response) => Ok(response.into_inner()),
+            Err(status) => Err(reply::read_status(&status)),
+        }
+    }
+}
+
+fn read_response<R: Rpc>(bytes: &[u8]) -> (Answer<R::Response>, serde_json::Value) {
+    match R::Response::decode(bytes) {
+        Ok(message) => {
+            let json = describe::to_json(R::RESPONSE, bytes).unwrap_or_default();
+            (Answer::Ok(message), json)
+        }
+        Err(error) => {
+            let garbled = format!("the answer is no {}: {error}", R::RESPONSE);
+            (Answer::Garbled(garbled), serde_json::Value::Null)
+        }
+    }
+}

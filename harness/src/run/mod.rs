@@ -1,1 +1,11 @@
 //! Which checks, in which order, how many at once, until when?
+
+mod engine;
+mod plan;
+mod setup;
+mod settle;
+mod wave;
+
+pub use engine::{Engine, Finished, one_owner_each};
+pub use plan::{Plan, Planned, Selection};
+pub use setup::{Setup, SetupError, connect};

@@ -1,0 +1,89 @@
+//! What a check made: its claim in the ledger, and what the negation through
+//! the driver has to take back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::kind::Kind;
+use super::volume::Want;
+use crate::lab::OurPath;
+use crate::node::LoopDevice;
+
+/// All that one check made, in the order of making.
+#[derive(Debug, Default)]
+pub struct Claims {
+    /// Its volumes.
+    pub volumes: Vec<VolumeClaim>,
+}
+
+/// One volume of a check.
+#[derive(Debug, Clone)]
+pub struct VolumeClaim {
+    /// What it was asked to be.
+    pub want: Want,
+    /// Its kind.
+    pub kind: Kind,
+    /// The name that it was created by; none for a static one.
+    pub name: Option<String>,
+    /// Its id, once it is known.
+    pub id: Option<String>,
+    /// Its number in the run, for paths.
+    pub number: u64,
+    /// `CreateVolumeResponse.volume.volume_context`, or the user's.
+    pub context: BTreeMap<String, String>,
+    /// Its size as the driver told it, in bytes; 0: unknown.
+    pub capacity: i64,
+    /// The context from attach, while it is (or may be) attached.
+    pub attached: Option<BTreeMap<String, String>>,
+    /// Whether `ControllerPublishVolume` was asked and not yet taken back.
+    pub may_be_attached: bool,
+    /// Where it is, or may be, staged.
+    pub staged: Vec<OurPath>,
+    /// Where it is, or may be, published.
+    pub published: Vec<OurPath>,
+    /// Every target path that was ever asked for.
+    pub targets: Vec<OurPath>,
+    /// Loop devices that first appeared when it was staged or published.
+    pub devices: Vec<LoopDevice>,
+    /// The loop devices there were before its first step on the node.
+    pub loops_before: Option<BTreeSet<u64>>,
+    /// It is the user's, and not marked `scratch`: it is only read.
+    pub given_read_only: bool,
+    /// Its place among the user's static volumes, to be given back.
+    pub given: Option<usize>,
+}
+
+impl VolumeClaim {
+    /// A volume of which nothing is made yet.
+    pub fn new(want: Want, kind: Kind, number: u64) -> Self {
+        Self {
+            want,
+            kind,
+            name: None,
+            id: None,
+            number,
+            context: BTreeMap::new(),
+            capacity: 0,
+            attached: None,
+            may_be_attached: false,
+            staged: Vec::new(),
+            published: Vec::new(),
+            targets: Vec::new(),
+            devices: Vec::new(),
+            loops_before: None,
+            given_read_only: false,
+            given: None,
+        }
+    }
+
+    /// Whether the driver created it for us, and owes us its deletion.
+    pub fn is_ours(&self) -> bool {
+        self.name.is_some()
+    }
+}
+
+impl Claims {
+    /// The volume of this handle.
+    pub fn of(&mut self, handle: usize) -> &mut VolumeClaim {
+        &mut self.volumes[handle]
+    }
+}

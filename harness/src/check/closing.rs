@@ -1,0 +1,102 @@
+//! What a session does when the driver died, and when the run ends.
+
+use std::time::Duration;
+
+use csi_proto::rpc;
+use csi_proto::v1;
+
+use super::claims::VolumeClaim;
+use super::model::Check;
+use super::outcome::LedgerEntry;
+use super::session::Session;
+use super::step::Step;
+use super::wait::Patience;
+use crate::client::Answer;
+use crate::lab;
+use crate::node::{LoopDevice, MountTable};
+
+impl Session {
+    /// The longest that a body can take: all its calls, each until its
+    /// deadline.
+    pub fn body_limit(&self, check: &Check) -> Duration {
+        self.client.longest_deadline() * (check.calls + 1) + Duration::from_secs(60)
+    }
+
+    /// Starts the driver again where we can, else waits a little for whoever
+    /// looks after it to do so. The death goes into the history.
+    ///
+    /// # Errors
+    /// It does not come back: why, in words.
+    pub async fn revive(&self) -> Result<(), String> {
+        let limit = self.config().driver.ready_timeout;
+        let Some(driver) = &self.driver else {
+            self.history().died("it stopped answering".into());
+            return Self::wait_ready(&self.client, limit.min(Duration::from_secs(10)), true).await;
+        };
+        let mut driver = driver.lock().await;
+        let how = driver.how_it_ended(Duration::from_secs(2)).await;
+        self.history().died(how);
+        driver.restart().await.map_err(|e| e.to_string())?;
+        drop(driver);
+        Self::wait_ready(&self.client, limit, true).await
+    }
+
+    /// Deletes a volume that was created for us.
+    ///
+    /// # Errors
+    /// Why it stays, in words.
+    pub async fn delete(&self, volume: &VolumeClaim, check: &str) -> Result<(), String> {
+        let volume_id = volume.id.clone().ok_or("its id was never told")?;
+        let request = v1::DeleteVolumeRequest { volume_id, secrets: self.config().secrets.of("DeleteVolume") };
+        if self.history().missed_by("DeleteVolume") >= 2 {
+            return Err("DeleteVolume is not asked again".into());
+        }
+        let mut patience = Patience::new(self.client.deadline("DeleteVolume"));
+        loop {
+            match self.client.call::<rpc::DeleteVolume>(check, &request).await.answer {
+                Answer::Ok(_) => return Ok(()),
+                Answer::Refused(refusal) if refusal.code.is_transient() && patience.wait().await => {}
+                other => return Err(format!("DeleteVolume: {}: {}", other.code_word(), other.message())),
+            }
+        }
+    }
+
+    /// After the last case: deletes the volumes that served many, lets the
+    /// quiet period pass, and looks once more for what is left or came late.
+    pub async fn close(&self, gone: bool) -> Vec<(Option<Step>, LedgerEntry)> {
+        let mut stayed = Vec::new();
+        for volume in self.drain_pool() {
+            let told = if gone { Err("the driver is gone".to_owned()) } else { self.delete(&volume, "").await };
+            if let Err(why) = told {
+                let object = volume.id.clone().unwrap_or_default();
+                stayed.push((Some(Step::Delete), entry("volume", object, format!("left: {why}"))));
+            }
+        }
+        tokio::time::sleep(self.config().quiet_period).await;
+        for mount in self.mounts_left() {
+            stayed.push((None, entry("mount", mount, "removed by force".to_owned())));
+        }
+        self.remember_left(&stayed);
+        lab::unmount_all(self.layout.root()).await;
+        stayed
+    }
+
+    /// The mounts below our own folders, in the order of the table.
+    fn mounts_left(&self) -> Vec<String> {
+        let Ok(table) = MountTable::ours() else { return Vec::new() };
+        table.under(self.layout.root()).iter().map(|mount| mount.line()).collect()
+    }
+
+    /// Releases a loop device that stayed, if it carries a file of a driver
+    /// that we started ourselves; in words, what became of it.
+    pub(super) async fn release(&self, device: &LoopDevice) -> String {
+        match &self.scratch {
+            Some(scratch) if device.backing.starts_with(scratch) => lab::release_loop(device).await,
+            _ => "left: the device is the driver's".to_owned(),
+        }
+    }
+}
+
+fn entry(what: &str, object: String, then: String) -> LedgerEntry {
+    LedgerEntry { check: String::new(), what: what.to_owned(), object, owner: None, then }
+}

@@ -1,0 +1,191 @@
+//! What a check's body speaks to.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use csi_proto::rpc::Rpc;
+
+use super::claims::Claims;
+use super::facts::Facts;
+use super::kind::Kind;
+use super::model::Check;
+use super::outcome::Evidence;
+use super::session::Session;
+use super::step::Step;
+use super::stop::Stop;
+use super::volume::{Volume, Want};
+use super::wait::Patience;
+use crate::client::{Answer, Code, Refusal, Reply};
+use crate::node::MountTable;
+
+/// The context of one check's body. Shared: a body may run two calls at once.
+#[derive(Debug)]
+pub struct Cx {
+    pub(super) check: &'static Check,
+    /// The check's id with its case.
+    pub(super) id: String,
+    pub(super) kind: Option<Kind>,
+    pub(super) session: Arc<Session>,
+    pub(super) claims: Mutex<Claims>,
+    trail: Mutex<Vec<Evidence>>,
+}
+
+impl Cx {
+    /// The context of one case of a check.
+    pub fn new(check: &'static Check, id: String, kind: Option<Kind>, session: Arc<Session>) -> Self {
+        Self { check, id, kind, session, claims: Mutex::default(), trail: Mutex::default() }
+    }
+
+    /// What is known of the driver, the host and the user's wishes.
+    pub fn facts(&self) -> &Facts {
+        &self.session.facts
+    }
+
+    /// The run that the check is part of: its calls, its driver, its folders.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// The kind of volume that this case is about; for a check without cases,
+    /// what the user asks for first.
+    pub fn kind(&self) -> Result<Kind, Stop> {
+        let first = || self.facts().kinds().into_iter().next();
+        self.kind.clone().or_else(first).ok_or_else(|| Stop::not_given("volume.access_types"))
+    }
+
+    /// A volume of this kind: one that is clean and free, or a new one.
+    ///
+    /// # Errors
+    /// `CreateVolume` failed, or the driver does not offer volumes of the kind.
+    pub async fn volume(&self, want: Want) -> Result<Volume<'_>, Stop> {
+        Volume::get(self, want).await
+    }
+
+    /// Asks once. A refusal is an answer; no answer at all is the finding of
+    /// the check that owns it, and blocks this one.
+    ///
+    /// # Errors
+    /// No answer, a broken connection, or an answer that is not CSI.
+    pub async fn ask<R: Rpc>(&self, request: &R::Request) -> Result<Asked<R::Response>, Stop> {
+        self.session.may_ask(R::NAME, self.kind.as_ref())?;
+        let reply = self.session.client.call::<R>(&self.id, request).await;
+        self.see(Evidence::Call(reply.record.clone()));
+        self.session.judge_connection(reply).await
+    }
+
+    /// Asks, and again with the same request while the driver says that it is
+    /// busy (`ABORTED`) or not up (`UNAVAILABLE`), as a caller has to.
+    ///
+    /// # Errors
+    /// As [`Cx::ask`].
+    pub async fn ask_patiently<R: Rpc>(&self, request: &R::Request) -> Result<Asked<R::Response>, Stop> {
+        let mut patience = Patience::new(self.session.client.deadline(R::NAME));
+        loop {
+            let asked = self.ask::<R>(request).await?;
+            let busy = asked.refusal().is_some_and(|refusal| refusal.code.is_transient());
+            if !busy || !patience.wait().await {
+                return Ok(asked);
+            }
+        }
+    }
+
+    /// Notes something that was seen, for the report.
+    pub fn fact(&self, label: &str, text: impl Into<String>) {
+        self.see(Evidence::Fact { label: label.to_owned(), text: text.into() });
+    }
+
+    /// The failure of a step: this check's own finding if it owns the step,
+    /// else blocked by the check that does.
+    pub fn blame(&self, step: Step, why: impl Into<String>) -> Stop {
+        let why = why.into();
+        if self.check.owns.contains(&step) { Stop::Fail(why) } else { Stop::Blocked { step, why } }
+    }
+
+    /// The mounts of our own namespace.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn mounts(&self) -> Result<MountTable, Stop> {
+        MountTable::ours().map_err(|e| Stop::ours("read /proc/thread-self/mountinfo", e))
+    }
+
+    pub(super) fn see(&self, evidence: Evidence) {
+        self.trail.lock().unwrap_or_else(PoisonError::into_inner).push(evidence);
+    }
+
+    pub(super) fn claims(&self) -> MutexGuard<'_, Claims> {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All that was seen, in order. The runner takes it when the body ended.
+    pub fn take_trail(&self) -> Vec<Evidence> {
+        std::mem::take(&mut *self.trail.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// An answer of the driver: OK or a refusal.
+#[derive(Debug, Clone)]
+#[must_use = "an answer is there to be judged"]
+pub struct Asked<T> {
+    pub(super) rpc: String,
+    pub(super) answer: Result<T, Refusal>,
+}
+
+impl<T> Asked<T> {
+    /// Takes what a driver answered from a reply; what is no answer stays.
+    pub(super) fn from_reply(reply: Reply<T>) -> Result<Self, Reply<T>> {
+        let rpc = reply.record.rpc.clone();
+        match reply.answer {
+            Answer::Ok(message) => Ok(Self { rpc, answer: Ok(message) }),
+            Answer::Refused(refusal) => Ok(Self { rpc, answer: Err(refusal) }),
+            answer => Err(Reply { record: reply.record, answer }),
+        }
+    }
+
+    /// The refusal, if it was one.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        self.answer.as_ref().err()
+    }
+
+    /// Whether the answer is OK.
+    pub fn is_ok(&self) -> bool {
+        self.answer.is_ok()
+    }
+
+    /// The message of an OK; a refusal is a finding.
+    ///
+    /// # Errors
+    /// The finding.
+    pub fn ok(self) -> Result<T, Stop> {
+        self.answer.map_err(|refusal| Stop::fail(told(&self.rpc, &refusal)))
+    }
+
+    /// The message of an OK; a refusal is the failure of this step.
+    ///
+    /// # Errors
+    /// A finding, or blocked.
+    pub fn ok_or(self, cx: &Cx, step: Step) -> Result<T, Stop> {
+        self.answer.map_err(|refusal| cx.blame(step, told(&self.rpc, &refusal)))
+    }
+
+    /// OK is a finding, and so is a refusal with another code.
+    ///
+    /// # Errors
+    /// The finding.
+    pub fn refused_with(self, codes: &[Code]) -> Result<(), Stop> {
+        let wanted: Vec<_> = codes.iter().map(Code::to_string).collect();
+        let wanted = wanted.join(" or ");
+        match self.answer {
+            Ok(_) => Err(Stop::fail(format!("{} answered OK; {wanted} was due", self.rpc))),
+            Err(refusal) if codes.contains(&refusal.code) => Ok(()),
+            Err(refusal) => {
+                Err(Stop::fail(format!("{}; {wanted} was due", told(&self.rpc, &refusal))))
+            }
+        }
+    }
+}
+
+fn told(rpc: &str, refusal: &Refusal) -> String {
+    let Refusal { code, message } = refusal;
+    let words: String = message.chars().take(300).collect();
+    if words.is_empty() { format!("{rpc} answered {code}") } else { format!("{rpc} answered {code}: {words}") }
+}

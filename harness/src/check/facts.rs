@@ -1,0 +1,137 @@
+//! What is known before the first check: what the driver offers, what the host
+//! can do, what the user allowed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use csi_proto::v1;
+use csi_proto::v1::controller_service_capability::rpc::Type as ControllerRpc;
+use csi_proto::v1::node_service_capability::rpc::Type as NodeRpc;
+use csi_proto::v1::plugin_capability::service::Type as Service;
+
+use super::kind::Kind;
+use super::outcome::{Lacking, Skip};
+use super::step::Access;
+use crate::config::{Config, Consent};
+
+/// What a plan is made from.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// `GetPluginInfo`.
+    pub name: String,
+    /// `GetPluginInfo`.
+    pub version: String,
+    /// Numbers of the plugin's services; unknown ones are kept.
+    pub services: BTreeSet<i32>,
+    /// Numbers of the controller's capabilities; unknown ones are kept.
+    pub controller: BTreeSet<i32>,
+    /// Numbers of the node's capabilities; unknown ones are kept.
+    pub node: BTreeSet<i32>,
+    /// `NodeGetInfo`, where it answered.
+    pub node_info: Option<v1::NodeGetInfoResponse>,
+    /// A node socket is configured.
+    pub has_node: bool,
+    /// A controller socket is configured.
+    pub has_controller: bool,
+    /// We are root, with `CAP_SYS_ADMIN`: mounts can be made, seen and removed.
+    pub can_mount: bool,
+    /// What the user allowed.
+    pub allowed: BTreeSet<Consent>,
+    /// Why the driver's mount namespace cannot be read; none: it can.
+    pub no_driver_namespace: Option<String>,
+    /// What the user said.
+    pub config: Arc<Config>,
+}
+
+impl Facts {
+    /// Whether the plugin offers a service.
+    pub fn has_service(&self, service: Service) -> bool {
+        self.services.contains(&(service as i32))
+    }
+
+    /// Whether the controller has a capability.
+    pub fn controller_can(&self, rpc: ControllerRpc) -> bool {
+        self.has_controller && self.controller.contains(&(rpc as i32))
+    }
+
+    /// Whether the node has a capability.
+    pub fn node_can(&self, rpc: NodeRpc) -> bool {
+        self.has_node && self.node.contains(&(rpc as i32))
+    }
+
+    /// Whether volumes are created by the driver (else the user names them).
+    pub fn creates(&self) -> bool {
+        self.controller_can(ControllerRpc::CreateDeleteVolume) && self.config.volumes.is_empty()
+    }
+
+    /// The kinds of volumes that the user asks for; by default one of each
+    /// access, the file system being the driver's choice.
+    pub fn kinds(&self) -> Vec<Kind> {
+        let volume = &self.config.volume;
+        let mut kinds = Vec::new();
+        if self.asks(Access::Mount) {
+            if volume.file_systems.is_empty() {
+                kinds.push(Kind::Mount(String::new()));
+            }
+            kinds.extend(volume.file_systems.iter().map(|fs| Kind::Mount(fs.clone())));
+        }
+        if self.asks(Access::Block) {
+            kinds.push(Kind::Block);
+        }
+        kinds
+    }
+
+    /// Whether the user named this access type: then a refusal is a finding,
+    /// and not just a thing that is not offered.
+    pub fn claims(&self, access: Access) -> bool {
+        self.config.volume.access_types.contains(&access)
+    }
+
+    fn asks(&self, access: Access) -> bool {
+        self.config.volume.access_types.is_empty() || self.claims(access)
+    }
+
+    pub(super) fn lacks_volume(&self, access: Access) -> Option<Skip> {
+        let lack = |need: String, lacking| Some(Skip { need, lacking });
+        if !self.has_node {
+            return lack("a node endpoint".into(), Lacking::User);
+        }
+        if !self.can_mount {
+            return lack("root with CAP_SYS_ADMIN".into(), Lacking::Host);
+        }
+        if !self.asks(access) {
+            return lack(format!("{access} in volume.access_types"), Lacking::User);
+        }
+        let given = |v: &crate::config::StaticVolume| {
+            v.access_types.is_empty() && access == Access::Mount || v.access_types.contains(&access)
+        };
+        if self.creates() || self.config.volumes.iter().any(given) {
+            return None;
+        }
+        if self.config.volumes.is_empty() {
+            let need = "CREATE_DELETE_VOLUME, or a volume of yours (volumes: in the configuration)";
+            return lack(need.into(), Lacking::User);
+        }
+        lack(format!("a {access} volume among volumes:"), Lacking::User)
+    }
+
+    pub(super) fn lacks_driver_namespace(&self) -> Option<Skip> {
+        let why = self.no_driver_namespace.as_ref()?;
+        Some(Skip { need: format!("the driver's mount namespace ({why})"), lacking: Lacking::Host })
+    }
+
+    /// The capabilities by name, for the report.
+    pub fn capabilities(&self) -> BTreeMap<String, Vec<String>> {
+        fn names(numbers: &BTreeSet<i32>, name: impl Fn(i32) -> Option<&'static str>) -> Vec<String> {
+            let word = |n: &i32| name(*n).map_or_else(|| format!("({n})"), str::to_owned);
+            numbers.iter().map(word).collect()
+        }
+        let plugin = names(&self.services, |n| Service::try_from(n).ok().map(|t| t.as_str_name()));
+        let controller =
+            names(&self.controller, |n| ControllerRpc::try_from(n).ok().map(|t| t.as_str_name()));
+        let node = names(&self.node, |n| NodeRpc::try_from(n).ok().map(|t| t.as_str_name()));
+        [("plugin", plugin), ("controller", controller), ("node", node)]
+            .map(|(service, names)| (service.to_owned(), names))
+            .into()
+    }
+}

@@ -1,0 +1,74 @@
+//! Bytes that we wrote to know them again.
+
+use std::fmt;
+use std::path::Path;
+
+use super::step::Access;
+use crate::node::Look;
+
+/// Where a block marker lies: past what a partition table or a superblock
+/// probe reads at the start, well inside the smallest volume.
+const BLOCK_OFFSET: u64 = 1 << 20;
+
+/// Random bytes; as a file of a mounted volume, or at a fixed place of a block
+/// volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Marker {
+    token: String,
+    offset: u64,
+}
+
+impl Marker {
+    /// A new one.
+    pub fn new() -> Self {
+        Self { token: crate::lab::random_hex(16), offset: BLOCK_OFFSET }
+    }
+
+    /// A new one that, on a block volume, does not overwrite the first.
+    pub fn second() -> Self {
+        Self { offset: BLOCK_OFFSET + 4096, ..Self::new() }
+    }
+
+    /// The name of its file.
+    pub fn file(&self) -> String {
+        format!("csi-conformance-{}", self.token)
+    }
+
+    /// The bytes: a sector, so that a block device takes it as it is.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.token.bytes().cycle().take(512).collect()
+    }
+
+    /// Whether these are its bytes.
+    pub fn is(&self, bytes: &[u8]) -> bool {
+        bytes == self.bytes()
+    }
+
+    pub(super) fn write_look(&self, target: &Path, access: Access) -> Look {
+        match access {
+            Access::Mount => Look::WriteFile { path: target.join(self.file()), bytes: self.bytes() },
+            Access::Block => {
+                Look::WriteDevice { path: target.to_owned(), offset: self.offset, bytes: self.bytes() }
+            }
+        }
+    }
+
+    pub(super) fn read_look(&self, target: &Path, access: Access) -> Look {
+        match access {
+            Access::Mount => Look::ReadFile { path: target.join(self.file()), offset: 0, max: 1024 },
+            Access::Block => Look::ReadDevice { path: target.to_owned(), offset: self.offset, len: 512 },
+        }
+    }
+}
+
+impl Default for Marker {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Display for Marker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.token[..8])
+    }
+}

@@ -1,0 +1,190 @@
+//! What follows a body, however it ended: negation through the driver, the
+//! ledger, and forced removal of what stayed.
+
+use csi_proto::rpc;
+use csi_proto::v1;
+
+use super::claims::VolumeClaim;
+use super::cx::Cx;
+use super::outcome::LedgerEntry;
+use super::see;
+use super::session::SETTLE;
+use super::step::Step;
+use super::wait::Patience;
+use crate::lab::{self, OurPath};
+use crate::node;
+
+/// Something that stayed, and whose finding that is.
+#[derive(Debug, Clone)]
+pub struct Residue {
+    /// For the report; the owner is filled in by the runner.
+    pub entry: LedgerEntry,
+    /// The step whose owner tells of it.
+    pub step: Step,
+}
+
+/// Takes back all that a check made, sees what stayed, and removes it.
+/// `passed`: its volumes are as good as new and may serve the next check.
+pub async fn negate(cx: &Cx, passed: bool) -> Vec<Residue> {
+    let volumes = std::mem::take(&mut cx.claims().volumes);
+    let mut stayed = Vec::new();
+    for mut volume in volumes.into_iter().rev() {
+        stayed.extend(settle(cx, &mut volume, passed).await);
+    }
+    stayed
+}
+
+async fn settle(cx: &Cx, volume: &mut VolumeClaim, passed: bool) -> Vec<Residue> {
+    let mut stayed = Vec::new();
+    if volume.id.is_none() && volume.is_ours() {
+        recover_id(cx, volume).await;
+    }
+    off_the_node(cx, volume).await;
+    look(cx, volume, &mut stayed).await;
+    let clean = stayed.is_empty();
+    if !clean {
+        force(cx, volume, &mut stayed).await;
+    }
+    for path in volume.targets.drain(..).chain(volume.staged.drain(..)) {
+        // A folder that is not empty is told of by the ledger of the run.
+        let _ = cx.session.layout.give_up(&path);
+    }
+    finish(cx, volume, clean && passed, &mut stayed).await;
+    stayed
+}
+
+/// A creation whose answer was lost: asked again, it tells the id.
+async fn recover_id(cx: &Cx, volume: &mut VolumeClaim) {
+    let request = super::volume::create_request(cx, volume);
+    if let Ok(asked) = cx.ask_patiently::<rpc::CreateVolume>(&request).await
+        && let Ok(v1::CreateVolumeResponse { volume: Some(made) }) = asked.ok()
+    {
+        volume.id = Some(made.volume_id);
+    }
+}
+
+/// Unpublish, unstage, detach, each as far as it was asked for. A refusal is no
+/// finding here: what counts is what stays.
+async fn off_the_node(cx: &Cx, volume: &mut VolumeClaim) {
+    let Some(volume_id) = volume.id.clone() else { return };
+    for target in volume.published.drain(..).rev() {
+        let request = v1::NodeUnpublishVolumeRequest {
+            volume_id: volume_id.clone(),
+            target_path: target.drivers.clone(),
+        };
+        let _ = cx.ask_patiently::<rpc::NodeUnpublishVolume>(&request).await;
+    }
+    for staging in volume.staged.iter().rev() {
+        let request = v1::NodeUnstageVolumeRequest {
+            volume_id: volume_id.clone(),
+            staging_target_path: staging.drivers.clone(),
+        };
+        let _ = cx.ask_patiently::<rpc::NodeUnstageVolume>(&request).await;
+    }
+    if volume.may_be_attached {
+        let request = v1::ControllerUnpublishVolumeRequest {
+            volume_id,
+            node_id: cx.facts().node_info.as_ref().map(|i| i.node_id.clone()).unwrap_or_default(),
+            secrets: cx.session.config().secrets.of("ControllerUnpublishVolume"),
+        };
+        let _ = cx.ask_patiently::<rpc::ControllerUnpublishVolume>(&request).await;
+        volume.may_be_attached = false;
+        volume.attached = None;
+    }
+}
+
+/// The ledger: what is still there?
+async fn look(cx: &Cx, volume: &mut VolumeClaim, stayed: &mut Vec<Residue>) {
+    let access = volume.kind.access();
+    for (path, step) in volume.targets.iter().map(|p| (p, Step::Unpublish(access)))
+        .chain(volume.staged.iter().map(|p| (p, Step::Unstage(access))))
+    {
+        if let Ok(Some(what)) = see::mount_left(cx, path, "after the negation").await {
+            stayed.push(residue(cx, step, "mount", path, what));
+        } else if step == Step::Unpublish(access)
+            && let Ok(Some(what)) = see::path_left(cx, path).await
+        {
+            stayed.push(residue(cx, Step::TargetGone(access), "target path", path, what));
+        }
+    }
+    let mut patience = Patience::brisk(SETTLE);
+    loop {
+        let there = node::loops().unwrap_or_default();
+        volume.devices.retain(|device| there.iter().any(|other| other.is_same(device)));
+        if volume.devices.is_empty() || !patience.wait().await {
+            break;
+        }
+    }
+    for device in &volume.devices {
+        stayed.push(Residue {
+            step: Step::DeviceGone,
+            entry: LedgerEntry {
+                check: cx.id.clone(),
+                what: "loop device".into(),
+                object: device.to_string(),
+                owner: None,
+                then: "left: the device is the driver's".into(),
+            },
+        });
+    }
+}
+
+fn residue(cx: &Cx, step: Step, what: &str, path: &OurPath, seen: String) -> Residue {
+    cx.fact("left behind", format!("{what} {}: {seen}", path.ours.display()));
+    Residue {
+        step,
+        entry: LedgerEntry {
+            check: cx.id.clone(),
+            what: what.to_owned(),
+            object: path.ours.display().to_string(),
+            owner: None,
+            then: "left".into(),
+        },
+    }
+}
+
+/// Removes what stayed, of ours only: mounts in our folders, empty folders.
+async fn force(cx: &Cx, volume: &mut VolumeClaim, stayed: &mut [Residue]) {
+    for path in volume.targets.iter().chain(&volume.staged) {
+        let told = lab::unmount_all(&path.ours).await;
+        for residue in stayed.iter_mut().filter(|r| r.entry.object == path.ours.display().to_string()) {
+            residue.entry.then = told.to_string();
+        }
+    }
+    let _ = cx;
+    for device in volume.devices.drain(..) {
+        let told = cx.session.release(&device).await;
+        let object = device.to_string();
+        for residue in stayed.iter_mut().filter(|r| r.entry.object == object) {
+            residue.entry.then.clone_from(&told);
+        }
+    }
+}
+
+/// Back to the pool, or away.
+async fn finish(cx: &Cx, volume: &mut VolumeClaim, clean: bool, stayed: &mut Vec<Residue>) {
+    if let Some(index) = volume.given {
+        cx.session.give_static(index);
+    }
+    if !volume.is_ours() {
+        return;
+    }
+    if clean && volume.id.is_some() {
+        volume.want.fresh = false;
+        volume.loops_before = None;
+        cx.session.give_back(volume.clone());
+        return;
+    }
+    if let Err(why) = cx.session.delete(volume, &cx.id).await {
+        stayed.push(Residue {
+            step: Step::Delete,
+            entry: LedgerEntry {
+                check: cx.id.clone(),
+                what: "volume".into(),
+                object: volume.id.clone().or(volume.name.clone()).unwrap_or_default(),
+                owner: None,
+                then: format!("left: {why}"),
+            },
+        });
+    }
+}

@@ -1,0 +1,217 @@
+//! A volume that is published at a target path.
+
+use csi_proto::rpc;
+use csi_proto::v1;
+
+use super::marker::Marker;
+use super::see::{self, Shown};
+use super::staged::Staged;
+use super::step::{Access, Step};
+use super::stop::Stop;
+use super::cx::Cx;
+use crate::lab::OurPath;
+use crate::node::{Look, LookError, Mount, Seen};
+
+/// A volume at a target path, as far as the driver's answer goes.
+#[derive(Debug, Clone)]
+pub struct Published<'a> {
+    pub(super) staged: Staged<'a>,
+    pub(super) target: OurPath,
+    pub(super) request: v1::NodePublishVolumeRequest,
+}
+
+impl<'a> Published<'a> {
+    /// The staged volume beneath.
+    pub fn staged(&self) -> &Staged<'a> {
+        &self.staged
+    }
+
+    /// The target path.
+    pub fn target(&self) -> &OurPath {
+        &self.target
+    }
+
+    /// The request that published it.
+    pub fn request(&self) -> &v1::NodePublishVolumeRequest {
+        &self.request
+    }
+
+    fn cx(&self) -> &'a Cx {
+        self.staged.volume.cx
+    }
+
+    fn access(&self) -> Access {
+        self.staged.volume.access()
+    }
+
+    /// Sees that the volume is there at all: mounted, or a block device.
+    ///
+    /// # Errors
+    /// It is not: the failure of the publish step, or of mount propagation.
+    pub(super) async fn is_there(&self) -> Result<(), Stop> {
+        let cx = self.cx();
+        let shown = see::shown_at(cx, &self.target, self.access(), "at OK").await?;
+        let step = match shown {
+            Shown::Volume => return Ok(()),
+            Shown::OnlyToTheDriver(_) => Step::Propagates,
+            Shown::Nothing(_) | Shown::OurOwnFolder(_) => Step::Publish(self.access()),
+        };
+        Err(cx.blame(step, format!("NodePublishVolume answered OK, and {shown}")))
+    }
+
+    /// The mounts at the target, bottom first.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub async fn mounts(&self, when: &str) -> Result<Vec<Mount>, Stop> {
+        see::mounts_at(self.cx(), &self.target, when).await
+    }
+
+    /// Exactly one mount is at the target.
+    ///
+    /// # Errors
+    /// There are more, or none.
+    pub async fn is_mounted_once(&self) -> Result<(), Stop> {
+        let mounts = self.mounts("now").await?;
+        match mounts.len() {
+            1 => Ok(()),
+            n => Err(Stop::fail(format!("{n} mounts are at the target path; one was due"))),
+        }
+    }
+
+    /// Publishes it once more at the same place, with the same request.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn publish_again(&self) -> Result<super::cx::Asked<v1::NodePublishVolumeResponse>, Stop> {
+        self.staged.send_publish(self.request.clone(), &self.target).await
+    }
+
+    /// Writes a marker into the volume.
+    ///
+    /// # Errors
+    /// It cannot be written: the failure of the write step.
+    pub async fn write(&self, marker: &Marker) -> Result<(), Stop> {
+        self.try_write(marker).await?.map_err(|why| {
+            let step = Step::Write(self.access());
+            self.cx().blame(step, format!("a writer published the volume, and cannot write: {why}"))
+        })
+    }
+
+    /// Tries to write a marker; the inner error is why the kernel refused.
+    ///
+    /// # Errors
+    /// It cannot be told, or we are not allowed to write to this volume.
+    pub async fn try_write(&self, marker: &Marker) -> Result<Result<(), String>, Stop> {
+        self.may_write()?;
+        let written = see::look(self.cx(), marker.write_look(&self.target.ours, self.access())).await?;
+        Ok(match written {
+            Ok(_) => {
+                self.cx().fact("marker", format!("{marker} written through {}", self.target.ours.display()));
+                Ok(())
+            }
+            Err(error) => {
+                let why = error.to_string();
+                self.cx().fact("write refused", why.clone());
+                Err(why)
+            }
+        })
+    }
+
+    fn may_write(&self) -> Result<(), Stop> {
+        let read_only = self.staged.volume.with(|claim| claim.given_read_only);
+        if read_only {
+            return Err(Stop::not_given("a volume that may be written to (scratch: true)"));
+        }
+        Ok(())
+    }
+
+    /// The marker is in the volume.
+    ///
+    /// # Errors
+    /// It is not, or other bytes are there.
+    pub async fn shows(&self, marker: &Marker) -> Result<(), Stop> {
+        match self.read(marker).await? {
+            Some(bytes) if marker.is(&bytes) => Ok(()),
+            Some(_) => Err(Stop::fail(format!(
+                "other bytes than the marker {marker} are in the volume at {}",
+                self.target.ours.display()
+            ))),
+            None => Err(Stop::fail(format!(
+                "the marker {marker} is not in the volume at {}",
+                self.target.ours.display()
+            ))),
+        }
+    }
+
+    /// The marker is not in the volume.
+    ///
+    /// # Errors
+    /// It is: this is the volume that it was written to.
+    pub async fn lacks(&self, marker: &Marker) -> Result<(), Stop> {
+        match self.read(marker).await? {
+            Some(bytes) if marker.is(&bytes) => Err(Stop::fail(format!(
+                "the marker {marker} of another volume is at {}",
+                self.target.ours.display()
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    async fn read(&self, marker: &Marker) -> Result<Option<Vec<u8>>, Stop> {
+        match see::look(self.cx(), marker.read_look(&self.target.ours, self.access())).await? {
+            Ok(Seen::Bytes(bytes)) => Ok(Some(bytes)),
+            Ok(other) => Err(Stop::ours("read a marker", format!("{other:?}"))),
+            Err(LookError::Os { errno, .. }) if errno == libc::ENOENT => Ok(None),
+            Err(error) => Err(Stop::fail(format!("the volume cannot be read: {error}"))),
+        }
+    }
+
+    /// One look at the target path.
+    ///
+    /// # Errors
+    /// No answer in time.
+    pub async fn look(&self, look: impl FnOnce(std::path::PathBuf) -> Look) -> Result<Result<Seen, LookError>, Stop> {
+        see::look(self.cx(), look(self.target.ours.clone())).await
+    }
+
+    /// The request that takes the publication back.
+    pub fn unpublish_request(&self) -> v1::NodeUnpublishVolumeRequest {
+        v1::NodeUnpublishVolumeRequest {
+            volume_id: self.staged.volume.id(),
+            target_path: self.target.drivers.clone(),
+        }
+    }
+
+    /// Asks to take the publication back, and looks at nothing.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn ask_unpublish(&self) -> Result<super::cx::Asked<v1::NodeUnpublishVolumeResponse>, Stop> {
+        self.cx().ask_patiently::<rpc::NodeUnpublishVolume>(&self.unpublish_request()).await
+    }
+
+    /// Takes the publication back, and sees that no mount is left of it.
+    ///
+    /// # Errors
+    /// The step failed, or a mount is left.
+    pub async fn unpublish(&self) -> Result<(), Stop> {
+        let cx = self.cx();
+        let step = Step::Unpublish(self.access());
+        self.ask_unpublish().await?.ok_or(cx, step)?;
+        if let Some(left) = see::mount_left(cx, &self.target, "after unpublish").await? {
+            return Err(cx.blame(step, format!("NodeUnpublishVolume answered OK, and {left}")));
+        }
+        self.staged.volume.with(|claim| claim.published.retain(|p| *p != self.target));
+        Ok(())
+    }
+
+    /// What is at the target path now that it was unpublished; none: nothing,
+    /// as it should be.
+    ///
+    /// # Errors
+    /// No answer in time.
+    pub async fn left_at_target(&self) -> Result<Option<String>, Stop> {
+        see::path_left(self.cx(), &self.target).await
+    }
+}

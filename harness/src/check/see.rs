@@ -1,0 +1,178 @@
+//! Looks that a check's handles make, each noted as evidence.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::cx::Cx;
+use super::outcome::Evidence;
+use super::session::LOOK;
+use super::step::Access;
+use super::stop::Stop;
+use super::volume::Volume;
+use crate::lab::OurPath;
+use crate::node::{self, Look, LookError, Mount, MountTable, Seen};
+
+/// What is at a target path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// Something mounted, or a block device: a volume, as far as can be told
+    /// from outside.
+    Volume,
+    /// Nothing of a volume; in words, what is there instead.
+    Nothing(String),
+    /// A mount of a folder that we made ourselves, on the node's own disk.
+    OurOwnFolder(String),
+    /// Nothing for us, but a mount in the driver's namespace: its line.
+    OnlyToTheDriver(String),
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Volume => f.write_str("the volume is there"),
+            Self::Nothing(there) => write!(f, "the volume is not at target_path: {there}"),
+            Self::OurOwnFolder(folder) => write!(
+                f,
+                "what is mounted at target_path is no volume but a folder of the node's own disk: {folder}"
+            ),
+            Self::OnlyToTheDriver(_) => f.write_str(
+                "the mount is seen in the driver's mount namespace alone: it does not propagate to the node",
+            ),
+        }
+    }
+}
+
+/// One look, in a process of its own. The inner error is the kernel's.
+pub(super) async fn look(cx: &Cx, look: Look) -> Result<Result<Seen, LookError>, Stop> {
+    let what = format!("{look}");
+    match node::look(look, LOOK).await {
+        Err(LookError::NoAnswer { .. }) => {
+            cx.fact("no answer", format!("{what}: nothing came within {LOOK:?}"));
+            Err(Stop::Unknown(format!("{what} had no answer within {LOOK:?}")))
+        }
+        Err(LookError::Ours(why)) => Err(Stop::ours(what, why)),
+        answer => Ok(answer),
+    }
+}
+
+/// The mounts at a path, bottom first; noted.
+pub(super) async fn mounts_at(cx: &Cx, path: &OurPath, when: &str) -> Result<Vec<Mount>, Stop> {
+    let table = cx.mounts()?;
+    let mounts: Vec<Mount> = table.at(&path.ours).into_iter().cloned().collect();
+    note(cx, path, when, &mounts);
+    Ok(mounts)
+}
+
+fn note(cx: &Cx, path: &OurPath, when: &str, mounts: &[Mount]) {
+    cx.see(Evidence::Mounts {
+        path: path.ours.display().to_string(),
+        when: when.to_owned(),
+        lines: mounts.iter().map(Mount::line).collect(),
+        expected: None,
+    });
+}
+
+/// What is at a target path, for us and for the driver.
+pub(super) async fn shown_at(cx: &Cx, target: &OurPath, access: Access, when: &str) -> Result<Shown, Stop> {
+    let table = cx.mounts()?;
+    let mounts: Vec<Mount> = table.at(&target.ours).into_iter().cloned().collect();
+    note(cx, target, when, &mounts);
+    let there = match access {
+        Access::Mount => mounts.last().is_some(),
+        Access::Block => is_block(cx, target).await?,
+    };
+    if there {
+        let own = mounts.last().and_then(|mount| own_folder(cx, &table, mount));
+        return Ok(own.map_or(Shown::Volume, Shown::OurOwnFolder));
+    }
+    if let Some(theirs) = cx.session.drivers_mounts().await
+        && let Some(mount) = theirs.at(std::path::Path::new(&target.drivers)).last()
+    {
+        cx.fact("driver's namespace", mount.line());
+        return Ok(Shown::OnlyToTheDriver(mount.line()));
+    }
+    Ok(Shown::Nothing(what_is_at(cx, target).await?))
+}
+
+async fn is_block(cx: &Cx, target: &OurPath) -> Result<bool, Stop> {
+    let stat = look(cx, Look::Stat { path: target.ours.clone(), follow: true }).await?;
+    Ok(matches!(stat, Ok(Seen::Stat(stat)) if stat.is_block()))
+}
+
+/// The folder of ours that a mount shows, if it shows one: then it is no
+/// volume, but the node's own disk.
+fn own_folder(cx: &Cx, table: &MountTable, mount: &Mount) -> Option<String> {
+    let work = cx.session.layout.root();
+    let holding = table.holding(work)?;
+    let inside = holding.root.join(work.strip_prefix(&holding.point).ok()?);
+    let same_disk = mount.dev() == holding.dev();
+    (same_disk && mount.root.starts_with(&inside)).then(|| {
+        let rest = mount.root.strip_prefix(&inside).unwrap_or(&mount.root);
+        work.join(rest).display().to_string()
+    })
+}
+
+async fn what_is_at(cx: &Cx, target: &OurPath) -> Result<String, Stop> {
+    Ok(match look(cx, Look::Stat { path: target.ours.clone(), follow: false }).await? {
+        Ok(Seen::Stat(stat)) => format!("there is {} with nothing mounted on it", stat.kind()),
+        Err(LookError::Os { errno, .. }) if errno == libc::ENOENT => "there is nothing".to_owned(),
+        Err(error) => error.to_string(),
+        Ok(other) => format!("{other:?}"),
+    })
+}
+
+/// A mount that is left at or below a path, for us or for the driver; in
+/// words.
+pub(super) async fn mount_left(cx: &Cx, path: &OurPath, when: &str) -> Result<Option<String>, Stop> {
+    let table = cx.mounts()?;
+    let left: Vec<Mount> =
+        table.at(&path.ours).into_iter().chain(table.under(&path.ours)).cloned().collect();
+    note(cx, path, when, &left);
+    if let Some(mount) = left.first() {
+        return Ok(Some(match left.len() {
+            1 => format!("a mount is left there: {}", mount.line()),
+            n => format!("{n} mounts are left there, the first: {}", mount.line()),
+        }));
+    }
+    let theirs = cx.session.drivers_mounts().await;
+    let in_drivers = theirs.as_ref().and_then(|t| t.at(std::path::Path::new(&path.drivers)).last().copied());
+    Ok(in_drivers.map(|mount| {
+        cx.fact("driver's namespace", mount.line());
+        format!("a mount is left there in the driver's namespace: {}", mount.line())
+    }))
+}
+
+/// What is left at a target path after unpublish; none: nothing.
+pub(super) async fn path_left(cx: &Cx, path: &OurPath) -> Result<Option<String>, Stop> {
+    Ok(match look(cx, Look::Stat { path: path.ours.clone(), follow: false }).await? {
+        Err(LookError::Os { errno, .. }) if errno == libc::ENOENT => None,
+        Ok(Seen::Stat(stat)) => Some(stat.kind().to_owned()),
+        Ok(other) => Some(format!("{other:?}")),
+        Err(error) => Some(error.to_string()),
+    })
+}
+
+/// The sequence numbers of the loop devices that are in use now.
+pub(super) fn disks() -> BTreeSet<u64> {
+    node::loops().unwrap_or_default().iter().map(|l| l.diskseq).collect()
+}
+
+/// Claims the loop device that carries the volume at this path, if it came
+/// after the volume's first step on the node.
+pub(super) fn claim_disk(volume: &Volume<'_>, path: &OurPath) {
+    let Ok(table) = MountTable::ours() else { return };
+    let Ok(loops) = node::loops() else { return };
+    let mounted = table.at(&path.ours).last().map(|mount| mount.dev());
+    let as_node = table.at(&path.ours).last().and_then(|mount| mount.root.file_name()).map(|name| name.to_owned());
+    volume.with(|claim| {
+        let Some(before) = &claim.loops_before else { return };
+        for device in loops {
+            let named = std::ffi::OsString::from(format!("loop{}", device.number));
+            let is_it = mounted == Some(device.dev()) || as_node.as_ref() == Some(&named);
+            let known = claim.devices.iter().any(|d| d.diskseq == device.diskseq);
+            if is_it && !known && !before.contains(&device.diskseq) {
+                claim.devices.push(device);
+            }
+        }
+    });
+}

@@ -1,0 +1,221 @@
+//! The run that checks are part of: its calls, its driver, its folders, its
+//! volumes.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use csi_proto::rpc;
+use csi_proto::v1;
+
+use super::claims::VolumeClaim;
+use super::cx::Asked;
+use super::facts::Facts;
+use super::kind::Kind;
+use super::step::Step;
+use super::stop::Stop;
+use super::volume::Want;
+use super::wait::Patience;
+use crate::client::{Answer, Client, History, Reply};
+use crate::config::Config;
+use crate::lab::{DriverProcess, Layout};
+use crate::node::MountTable;
+
+/// How long a look at an untrusted path may take.
+pub const LOOK: Duration = Duration::from_secs(10);
+
+/// How long something may stay visible after the answer that took it away:
+/// the kernel ends some work (a last close, a lazy detach by another) a moment
+/// after the call that asked for it.
+pub const SETTLE: Duration = Duration::from_millis(1500);
+
+/// One run. Shared by all checks.
+#[derive(Debug)]
+pub struct Session {
+    /// Names the run in paths and volume names.
+    pub run_id: String,
+    /// How we ask.
+    pub client: Client,
+    /// What is known beforehand.
+    pub facts: Facts,
+    /// Where our folders lie.
+    pub layout: Layout,
+    /// The driver's process, where we started it.
+    pub driver: Option<tokio::sync::Mutex<DriverProcess>>,
+    numbers: AtomicU64,
+    /// Volumes that are clean and free.
+    pool: Mutex<Vec<VolumeClaim>>,
+    /// Static volumes of the user's that are free, by their place in the
+    /// configuration.
+    statics: Mutex<Vec<usize>>,
+    /// What was seen to kill the driver: not asked again.
+    deadly: Mutex<Vec<(String, Option<Kind>)>>,
+}
+
+impl Session {
+    /// A run with nothing in it yet.
+    pub fn new(
+        run_id: String,
+        client: Client,
+        facts: Facts,
+        layout: Layout,
+        driver: Option<DriverProcess>,
+    ) -> Self {
+        let statics = (0..facts.config.volumes.len()).collect();
+        Self {
+            run_id,
+            client,
+            facts,
+            layout,
+            driver: driver.map(tokio::sync::Mutex::new),
+            numbers: AtomicU64::new(1),
+            pool: Mutex::default(),
+            statics: Mutex::new(statics),
+            deadly: Mutex::default(),
+        }
+    }
+
+    /// What the user said.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.facts.config
+    }
+
+    /// What was called so far.
+    pub fn history(&self) -> &Arc<History> {
+        self.client.history()
+    }
+
+    /// A number that nothing else in this run has.
+    pub fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The pid of the driver's process, where it is known: our child's, or the
+    /// user's word, or who bound the node socket.
+    pub async fn driver_pid(&self) -> Option<i32> {
+        if let Some(driver) = &self.driver {
+            return driver.lock().await.pid();
+        }
+        let said = self.config().driver.pid_of_user();
+        said.or_else(|| self.history().peers().last().copied())
+    }
+
+    /// The mounts as the driver sees them; none where its namespace cannot be
+    /// read.
+    pub async fn drivers_mounts(&self) -> Option<MountTable> {
+        if self.facts.no_driver_namespace.is_some() {
+            return None;
+        }
+        MountTable::of(self.driver_pid().await?).ok()
+    }
+
+    /// Whether this may still be asked: not what was seen to kill the driver,
+    /// nor what missed its deadline twice.
+    pub(super) fn may_ask(&self, rpc: &str, kind: Option<&Kind>) -> Result<(), Stop> {
+        let deadly = self.deadly.lock().unwrap_or_else(PoisonError::into_inner);
+        if deadly.iter().any(|(name, of)| name == rpc && of.as_ref() == kind) {
+            let why = format!("{rpc} was seen to kill the driver; it is not asked again");
+            return Err(Stop::Blocked { step: Step::Alive, why });
+        }
+        if self.history().missed_by(rpc) >= 2 {
+            let why = format!("{rpc} missed its deadline twice; it is not asked again");
+            return Err(Stop::Blocked { step: Step::Answers, why });
+        }
+        Ok(())
+    }
+
+    /// Remembers that this call, asked alone, killed the driver.
+    pub fn is_deadly(&self, rpc: String, kind: Option<Kind>) {
+        self.deadly.lock().unwrap_or_else(PoisonError::into_inner).push((rpc, kind));
+    }
+
+    /// An answer, or which owner tells of there being none.
+    pub(super) async fn judge_connection<T>(&self, reply: Reply<T>) -> Result<Asked<T>, Stop> {
+        let reply = match Asked::from_reply(reply) {
+            Ok(asked) => return Ok(asked),
+            Err(reply) => reply,
+        };
+        let why = format!("{}, call {}: {}", reply.record.rpc, reply.record.n, reply.answer.message());
+        let step = match reply.answer {
+            Answer::Silent(_) => Step::Answers,
+            Answer::Garbled(_) => Step::Speaks,
+            _ if self.is_alive().await => Step::Speaks,
+            _ => Step::Alive,
+        };
+        Err(Stop::Blocked { step, why })
+    }
+
+    /// Whether the driver is there: it answers `Probe`.
+    pub async fn is_alive(&self) -> bool {
+        if let Some(driver) = &self.driver
+            && driver.lock().await.exited().is_some()
+        {
+            return false;
+        }
+        let limit = Duration::from_secs(5).min(self.client.deadline("Probe"));
+        for endpoint in self.client.endpoints() {
+            let request = v1::ProbeRequest {};
+            let probe = self.client.call_at::<rpc::Probe>(Some(endpoint), "", &request, limit);
+            if !matches!(probe.await.answer, Answer::Ok(_) | Answer::Refused(_)) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Waits until every socket of the driver answers `Probe` with ready: a
+    /// socket file may be stale, and two sockets may come up seconds apart.
+    ///
+    /// # Errors
+    /// What the last try saw.
+    pub async fn wait_ready(client: &Client, limit: Duration, brisk: bool) -> Result<(), String> {
+        for endpoint in client.endpoints() {
+            let mut patience = if brisk { Patience::brisk(limit) } else { Patience::new(limit) };
+            loop {
+                let request = v1::ProbeRequest {};
+                let reply =
+                    client.call_at::<rpc::Probe>(Some(endpoint), "", &request, limit).await;
+                let not_yet = match reply.answer {
+                    Answer::Ok(ref probe) if probe.ready != Some(false) => break,
+                    Answer::Ok(_) => "Probe answers ready=false".to_owned(),
+                    // A driver without Probe is a finding, not a driver that is away.
+                    Answer::Refused(ref refusal) if refusal.code == crate::client::Code::UNIMPLEMENTED => break,
+                    ref other => other.message(),
+                };
+                if !patience.wait().await {
+                    return Err(format!("{endpoint}: {not_yet}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a clean volume of this kind from the pool.
+    pub(super) fn lease(&self, want: &Want, kind: &Kind) -> Option<VolumeClaim> {
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = pool.iter().position(|v| v.want == *want && v.kind == *kind)?;
+        Some(pool.swap_remove(place))
+    }
+
+    /// Gives a clean volume back.
+    pub(super) fn give_back(&self, volume: VolumeClaim) {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner).push(volume);
+    }
+
+    /// Empties the pool: what is in it is to be deleted.
+    pub fn drain_pool(&self) -> Vec<VolumeClaim> {
+        std::mem::take(&mut *self.pool.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes a static volume that fits, and is free.
+    pub(super) fn take_static(&self, fits: impl Fn(usize) -> bool) -> Option<usize> {
+        let mut free = self.statics.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = free.iter().position(|index| fits(*index))?;
+        Some(free.remove(place))
+    }
+
+    /// Gives a static volume back.
+    pub(super) fn give_static(&self, index: usize) {
+        self.statics.lock().unwrap_or_else(PoisonError::into_inner).push(index);
+    }
+}

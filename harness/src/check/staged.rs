@@ -1,0 +1,211 @@
+//! A volume that is staged, or that needs no staging.
+
+use csi_proto::rpc;
+use csi_proto::v1;
+use csi_proto::v1::node_service_capability::rpc::Type as NodeRpc;
+
+use super::cx::Asked;
+use super::published::Published;
+use super::see;
+use super::step::Step;
+use super::stop::Stop;
+use super::volume::{Volume, not_offered};
+use crate::lab::OurPath;
+
+/// A volume with its staging folder; mounted there, if the driver stages.
+#[derive(Debug, Clone)]
+pub struct Staged<'a> {
+    pub(super) volume: Volume<'a>,
+    pub(super) path: Option<OurPath>,
+}
+
+impl<'a> Staged<'a> {
+    pub(super) fn prepare(volume: Volume<'a>) -> Result<Self, Stop> {
+        let cx = volume.cx;
+        if !cx.facts().node_can(NodeRpc::StageUnstageVolume) {
+            return Ok(Self { volume, path: None });
+        }
+        let (number, id) = volume.with(|claim| (claim.number, claim.id.clone().unwrap_or_default()));
+        let path = cx.session.layout.staging(number, &id, volume.access())
+            .map_err(|e| Stop::ours("make a staging folder", e))?;
+        Ok(Self { volume, path: Some(path) })
+    }
+
+    /// The volume.
+    pub fn volume(&self) -> Volume<'a> {
+        self.volume
+    }
+
+    /// The staging folder; none: the driver does not stage.
+    pub fn path(&self) -> Option<&OurPath> {
+        self.path.as_ref()
+    }
+
+    /// The request that stages it: the same each time.
+    pub fn stage_request(&self) -> v1::NodeStageVolumeRequest {
+        let config = self.volume.cx.session.config();
+        let (context, attached) =
+            self.volume.with(|claim| (claim.context.clone(), claim.attached.clone().unwrap_or_default()));
+        v1::NodeStageVolumeRequest {
+            volume_id: self.volume.id(),
+            publish_context: attached.into_iter().collect(),
+            staging_target_path: self.path.as_ref().map(|p| p.drivers.clone()).unwrap_or_default(),
+            volume_capability: Some(self.volume.capability()),
+            secrets: config.secrets.of("NodeStageVolume"),
+            volume_context: context.into_iter().collect(),
+        }
+    }
+
+    /// Stages it (again: a repeat of the same request).
+    ///
+    /// # Errors
+    /// The step failed.
+    pub async fn stage(&self) -> Result<(), Stop> {
+        let Some(path) = &self.path else { return Ok(()) };
+        let cx = self.volume.cx;
+        cx.session.before_stage(&self.volume.id(), path, cx).await?;
+        let asked = self.send_stage(self.stage_request()).await?;
+        let access = self.volume.access();
+        if let Some(refusal) = asked.refusal()
+            && let Some(skip) = not_offered(cx, access, refusal.code, &refusal.message)
+        {
+            return Err(Stop::Lack(skip));
+        }
+        asked.ok_or(cx, Step::Stage(access))?;
+        see::claim_disk(&self.volume, path);
+        Ok(())
+    }
+
+    /// Sends a request to stage, with this volume's staging folder in the
+    /// claim, whatever the request says.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn send_stage(
+        &self,
+        request: v1::NodeStageVolumeRequest,
+    ) -> Result<Asked<v1::NodeStageVolumeResponse>, Stop> {
+        if let Some(path) = &self.path {
+            self.volume.with(|claim| {
+                claim.loops_before.get_or_insert_with(see::disks);
+                if !claim.staged.contains(path) {
+                    claim.staged.push(path.clone());
+                }
+            });
+        }
+        self.volume.cx.ask_patiently::<rpc::NodeStageVolume>(&request).await
+    }
+
+    /// The request that takes the staging back.
+    pub fn unstage_request(&self) -> v1::NodeUnstageVolumeRequest {
+        v1::NodeUnstageVolumeRequest {
+            volume_id: self.volume.id(),
+            staging_target_path: self.path.as_ref().map(|p| p.drivers.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// Takes the staging back, and sees that no mount is left of it.
+    ///
+    /// # Errors
+    /// The step failed, or a mount is left.
+    pub async fn unstage(&self) -> Result<(), Stop> {
+        let Some(path) = &self.path else { return Ok(()) };
+        let cx = self.volume.cx;
+        let step = Step::Unstage(self.volume.access());
+        let asked = cx.ask_patiently::<rpc::NodeUnstageVolume>(&self.unstage_request()).await?;
+        asked.ok_or(cx, step)?;
+        if let Some(left) = see::mount_left(cx, path, "after unstage").await? {
+            return Err(cx.blame(step, format!("NodeUnstageVolume answered OK, and {left}")));
+        }
+        self.volume.with(|claim| claim.staged.retain(|p| p != path));
+        Ok(())
+    }
+
+    /// The request that publishes it at the target of this name.
+    ///
+    /// # Errors
+    /// The parent of the target cannot be made.
+    pub fn publish_request(&self, name: &str) -> Result<(v1::NodePublishVolumeRequest, OurPath), Stop> {
+        let cx = self.volume.cx;
+        let (number, context, attached) = self.volume.with(|claim| {
+            (claim.number, claim.context.clone(), claim.attached.clone().unwrap_or_default())
+        });
+        let target = cx.session.layout.target(number, name, self.volume.access())
+            .map_err(|e| Stop::ours("make the parent of a target path", e))?;
+        let request = v1::NodePublishVolumeRequest {
+            volume_id: self.volume.id(),
+            publish_context: attached.into_iter().collect(),
+            staging_target_path: self.path.as_ref().map(|p| p.drivers.clone()).unwrap_or_default(),
+            target_path: target.drivers.clone(),
+            volume_capability: Some(self.volume.capability()),
+            readonly: false,
+            secrets: cx.session.config().secrets.of("NodePublishVolume"),
+            volume_context: context.into_iter().collect(),
+        };
+        Ok((request, target))
+    }
+
+    /// Sends a request to publish at a target, which is in the claim from now
+    /// on, whatever the request says.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn send_publish(
+        &self,
+        request: v1::NodePublishVolumeRequest,
+        target: &OurPath,
+    ) -> Result<Asked<v1::NodePublishVolumeResponse>, Stop> {
+        self.volume.with(|claim| {
+            claim.loops_before.get_or_insert_with(see::disks);
+            for list in [&mut claim.published, &mut claim.targets] {
+                if !list.contains(target) {
+                    list.push(target.clone());
+                }
+            }
+        });
+        self.volume.cx.ask_patiently::<rpc::NodePublishVolume>(&request).await
+    }
+
+    /// Publishes it at the target of this name, and sees that it is there.
+    ///
+    /// # Errors
+    /// The step failed, or the volume is not there.
+    pub async fn publish(&self, name: &str) -> Result<Published<'a>, Stop> {
+        self.publish_as(name, |_| {}).await
+    }
+
+    /// The same, read-only.
+    ///
+    /// # Errors
+    /// The step failed, or the volume is not there.
+    pub async fn publish_read_only(&self, name: &str) -> Result<Published<'a>, Stop> {
+        self.publish_as(name, |request| request.readonly = true).await
+    }
+
+    /// The same, with a change to the request.
+    ///
+    /// # Errors
+    /// The step failed, or the volume is not there.
+    pub async fn publish_as(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut v1::NodePublishVolumeRequest),
+    ) -> Result<Published<'a>, Stop> {
+        let (mut request, target) = self.publish_request(name)?;
+        change(&mut request);
+        see::mounts_at(self.volume.cx, &target, "before").await?;
+        let asked = self.send_publish(request.clone(), &target).await?;
+        let access = self.volume.access();
+        if let Some(refusal) = asked.refusal()
+            && let Some(skip) = not_offered(self.volume.cx, access, refusal.code, &refusal.message)
+        {
+            self.volume.with(|claim| claim.published.retain(|p| *p != target));
+            return Err(Stop::Lack(skip));
+        }
+        asked.ok_or(self.volume.cx, Step::Publish(access))?;
+        let published = Published { staged: self.clone(), target, request };
+        published.is_there().await?;
+        see::claim_disk(&self.volume, &published.target);
+        Ok(published)
+    }
+}

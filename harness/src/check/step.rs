@@ -1,0 +1,106 @@
+//! The steps of a volume's life, each of which has one owner.
+
+use std::fmt;
+
+/// How a volume is seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Access {
+    /// As a file system in a folder.
+    Mount,
+    /// As a raw block device.
+    Block,
+}
+
+/// One step. Exactly one check owns its failure; to all others, a failed step
+/// is `blocked`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Step {
+    /// The driver answers every call by its deadline.
+    Answers,
+    /// The driver stays alive.
+    Alive,
+    /// The driver's answers are CSI.
+    Speaks,
+    /// Its mounts reach the caller's namespace.
+    Propagates,
+    /// `CreateVolume`.
+    Create,
+    /// `DeleteVolume`.
+    Delete,
+    /// `ControllerPublishVolume`.
+    Attach,
+    /// `ControllerUnpublishVolume`.
+    Detach,
+    /// `NodeStageVolume`.
+    Stage(Access),
+    /// `NodePublishVolume`, and the volume is there.
+    Publish(Access),
+    /// A writer may write: the marker is taken.
+    Write(Access),
+    /// `NodeUnpublishVolume`, and no mount is left.
+    Unpublish(Access),
+    /// The target path is removed.
+    TargetGone(Access),
+    /// `NodeUnstageVolume`, and no mount is left.
+    Unstage(Access),
+    /// The device that stage made is released.
+    DeviceGone,
+}
+
+impl Step {
+    /// Every step there is.
+    pub const ALL: [Self; 21] = [
+        Self::Answers,
+        Self::Alive,
+        Self::Speaks,
+        Self::Propagates,
+        Self::Create,
+        Self::Delete,
+        Self::Attach,
+        Self::Detach,
+        Self::Stage(Access::Mount),
+        Self::Stage(Access::Block),
+        Self::Publish(Access::Mount),
+        Self::Publish(Access::Block),
+        Self::Write(Access::Mount),
+        Self::Write(Access::Block),
+        Self::Unpublish(Access::Mount),
+        Self::Unpublish(Access::Block),
+        Self::TargetGone(Access::Mount),
+        Self::TargetGone(Access::Block),
+        Self::Unstage(Access::Mount),
+        Self::Unstage(Access::Block),
+        Self::DeviceGone,
+    ];
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Mount => "mount",
+            Self::Block => "block",
+        })
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answers => f.write_str("answers by the deadline"),
+            Self::Alive => f.write_str("stays alive"),
+            Self::Speaks => f.write_str("speaks CSI"),
+            Self::Propagates => f.write_str("mount propagation"),
+            Self::Create => f.write_str("CreateVolume"),
+            Self::Delete => f.write_str("DeleteVolume"),
+            Self::Attach => f.write_str("ControllerPublishVolume"),
+            Self::Detach => f.write_str("ControllerUnpublishVolume"),
+            Self::Stage(access) => write!(f, "NodeStageVolume ({access})"),
+            Self::Publish(access) => write!(f, "NodePublishVolume ({access})"),
+            Self::Write(access) => write!(f, "writing to the volume ({access})"),
+            Self::Unpublish(access) => write!(f, "NodeUnpublishVolume ({access})"),
+            Self::TargetGone(access) => write!(f, "removal of the target path ({access})"),
+            Self::Unstage(access) => write!(f, "NodeUnstageVolume ({access})"),
+            Self::DeviceGone => f.write_str("release of the device"),
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! A volume, and what is done with it before it is published.
+
+use csi_proto::rpc;
+use csi_proto::v1;
+use csi_proto::v1::controller_service_capability::rpc::Type as ControllerRpc;
+use csi_proto::v1::plugin_capability::service::Type as Service;
+use csi_proto::v1::volume_capability::access_mode::Mode;
+
+use super::claims::VolumeClaim;
+use super::cx::{Asked, Cx};
+use super::kind::Kind;
+use super::outcome::{Lacking, Skip};
+use super::staged::Staged;
+use super::step::{Access, Step};
+use super::stop::Stop;
+use crate::client::Code;
+
+/// What kind of volume a check wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Want {
+    /// Its kind; none: that of the case.
+    pub kind: Option<Kind>,
+    /// The access mode; none: the user's first, or SINGLE_NODE_WRITER.
+    pub mode: Option<Mode>,
+    /// Mount flags; none: the user's.
+    pub flags: Option<Vec<String>>,
+    /// Never used before.
+    pub fresh: bool,
+}
+
+impl Want {
+    /// A volume of the case's kind.
+    pub fn any() -> Self {
+        Self { kind: None, mode: None, flags: None, fresh: false }
+    }
+
+    /// One that was never used.
+    pub fn fresh() -> Self {
+        Self { fresh: true, ..Self::any() }
+    }
+
+    /// One of this kind.
+    pub fn of(kind: Kind) -> Self {
+        Self { kind: Some(kind), ..Self::any() }
+    }
+
+    /// The same, with this access mode.
+    pub fn mode(self, mode: Mode) -> Self {
+        Self { mode: Some(mode), ..self }
+    }
+
+    /// The same, with these mount flags.
+    pub fn flags(self, flags: &[&str]) -> Self {
+        Self { flags: Some(flags.iter().map(|f| (*f).to_owned()).collect()), ..self }
+    }
+}
+
+/// A volume that exists.
+#[derive(Debug, Clone, Copy)]
+pub struct Volume<'a> {
+    pub(super) cx: &'a Cx,
+    pub(super) handle: usize,
+}
+
+impl<'a> Volume<'a> {
+    pub(super) async fn get(cx: &'a Cx, want: Want) -> Result<Self, Stop> {
+        let kind = match &want.kind {
+            Some(kind) => kind.clone(),
+            None => cx.kind()?,
+        };
+        if let Some(skip) = cx.facts().lacks_volume(kind.access()) {
+            return Err(Stop::Lack(skip));
+        }
+        let leased = if want.fresh { None } else { cx.session.lease(&want, &kind) };
+        let claim = match leased {
+            Some(claim) => claim,
+            None if cx.facts().creates() => return Self::create(cx, want, kind).await,
+            None => super::given::take(cx, want, kind)?,
+        };
+        Ok(Self::claim(cx, claim))
+    }
+
+    fn claim(cx: &'a Cx, claim: VolumeClaim) -> Self {
+        let mut claims = cx.claims();
+        claims.volumes.push(claim);
+        Self { cx, handle: claims.volumes.len() - 1 }
+    }
+
+    async fn create(cx: &'a Cx, want: Want, kind: Kind) -> Result<Self, Stop> {
+        let number = cx.session.number();
+        let name = cx.session.config().volume_name(&cx.session.run_id, number)
+            .map_err(|e| Stop::ours("make a volume's name", e))?;
+        let access = kind.access();
+        let mut claim = VolumeClaim::new(want, kind, number);
+        claim.name = Some(name);
+        let volume = Self::claim(cx, claim);
+        let request = volume.create_request();
+        let asked = cx.ask_patiently::<rpc::CreateVolume>(&request).await?;
+        if let Some(refusal) = asked.refusal() {
+            volume.with(|claim| claim.name = None);
+            if let Some(skip) = not_offered(cx, access, refusal.code, &refusal.message) {
+                return Err(Stop::Lack(skip));
+            }
+        }
+        let response = asked.ok_or(cx, Step::Create)?;
+        let Some(made) = response.volume.filter(|made| !made.volume_id.is_empty()) else {
+            return Err(cx.blame(Step::Create, "CreateVolume answered OK without a volume id"));
+        };
+        volume.with(|claim| {
+            claim.id = Some(made.volume_id.clone());
+            claim.capacity = made.capacity_bytes;
+            claim.context = made.volume_context.clone().into_iter().collect();
+        });
+        cx.session.created(&made.volume_id, cx).await?;
+        Ok(volume)
+    }
+
+    /// The request that creates it: the same each time.
+    pub fn create_request(&self) -> v1::CreateVolumeRequest {
+        let claim = self.with(|claim| claim.clone());
+        create_request(self.cx, &claim)
+    }
+
+    pub(super) fn with<T>(&self, f: impl FnOnce(&mut VolumeClaim) -> T) -> T {
+        f(self.cx.claims().of(self.handle))
+    }
+
+    /// Its id, as the driver gave it.
+    pub fn id(&self) -> String {
+        self.with(|claim| claim.id.clone()).unwrap_or_default()
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        self.with(|claim| claim.kind.clone())
+    }
+
+    /// How it is seen.
+    pub fn access(&self) -> Access {
+        self.with(|claim| claim.kind.access())
+    }
+
+    /// Its size in bytes as the driver told it; 0: not told.
+    pub fn capacity(&self) -> i64 {
+        self.with(|claim| claim.capacity)
+    }
+
+    /// The capability that it was asked with, and is used with.
+    pub fn capability(&self) -> v1::VolumeCapability {
+        let claim = self.with(|claim| claim.clone());
+        capability(self.cx, &claim)
+    }
+
+    /// Makes it available on this node: `ControllerPublishVolume`, where the
+    /// driver has that.
+    ///
+    /// # Errors
+    /// The step failed.
+    pub async fn attach(&self) -> Result<(), Stop> {
+        let facts = self.cx.facts();
+        if !facts.controller_can(ControllerRpc::PublishUnpublishVolume) || !facts.config.volumes.is_empty() {
+            return Ok(());
+        }
+        if self.with(|claim| claim.attached.is_some()) {
+            return Ok(());
+        }
+        let request = self.attach_request();
+        self.with(|claim| claim.may_be_attached = true);
+        let asked = self.cx.ask_patiently::<rpc::ControllerPublishVolume>(&request).await?;
+        let response = asked.ok_or(self.cx, Step::Attach)?;
+        self.with(|claim| claim.attached = Some(response.publish_context.into_iter().collect()));
+        Ok(())
+    }
+
+    /// The request that attaches it.
+    pub fn attach_request(&self) -> v1::ControllerPublishVolumeRequest {
+        let node = self.cx.facts().node_info.as_ref().map(|info| info.node_id.clone());
+        v1::ControllerPublishVolumeRequest {
+            volume_id: self.id(),
+            node_id: node.unwrap_or_default(),
+            volume_capability: Some(self.capability()),
+            readonly: false,
+            secrets: self.cx.session.config().secrets.of("ControllerPublishVolume"),
+            volume_context: self.with(|claim| claim.context.clone()).into_iter().collect(),
+        }
+    }
+
+    /// Attaches and stages it, as far as the driver has these.
+    ///
+    /// # Errors
+    /// A step failed.
+    pub async fn stage(&self) -> Result<Staged<'a>, Stop> {
+        let staged = self.to_stage().await?;
+        staged.stage().await?;
+        Ok(staged)
+    }
+
+    /// Attaches it and makes its staging folder, and stops before
+    /// `NodeStageVolume`.
+    ///
+    /// # Errors
+    /// A step failed.
+    pub async fn to_stage(&self) -> Result<Staged<'a>, Stop> {
+        self.attach().await?;
+        Staged::prepare(*self)
+    }
+
+    /// Deletes it, after everything else of it was taken back.
+    ///
+    /// # Errors
+    /// The step failed.
+    pub async fn delete(&self) -> Result<(), Stop> {
+        let request = v1::DeleteVolumeRequest {
+            volume_id: self.id(),
+            secrets: self.cx.session.config().secrets.of("DeleteVolume"),
+        };
+        let asked: Asked<_> = self.cx.ask_patiently::<rpc::DeleteVolume>(&request).await?;
+        asked.ok_or(self.cx, Step::Delete)?;
+        self.with(|claim| claim.name = None);
+        Ok(())
+    }
+}
+
+/// A refusal that says no more than that this kind of volume is not offered:
+/// fair, unless the user named it.
+pub(super) fn not_offered(cx: &Cx, access: Access, code: Code, words: &str) -> Option<Skip> {
+    let says_so = [Code::INVALID_ARGUMENT, Code::FAILED_PRECONDITION, Code::UNIMPLEMENTED];
+    if cx.facts().claims(access) || !says_so.contains(&code) {
+        return None;
+    }
+    let other = cx.facts().kinds().iter().any(|kind| kind.access() != access);
+    other.then(|| Skip {
+        need: format!("{access} volumes ({code}: {})", words.chars().take(120).collect::<String>()),
+        lacking: Lacking::Driver,
+    })
+}
+
+/// The request that creates a volume: the same each time.
+pub(super) fn create_request(cx: &Cx, claim: &VolumeClaim) -> v1::CreateVolumeRequest {
+    let config = cx.session.config();
+    let topology = cx.facts().has_service(Service::VolumeAccessibilityConstraints);
+    v1::CreateVolumeRequest {
+        name: claim.name.clone().unwrap_or_default(),
+        capacity_range: Some(v1::CapacityRange {
+            required_bytes: config.volume.required_bytes(&claim.kind),
+            limit_bytes: config.volume.limit_bytes(),
+        }),
+        volume_capabilities: vec![capability(cx, claim)],
+        parameters: config.parameters.clone().into_iter().collect(),
+        secrets: config.secrets.of("CreateVolume"),
+        accessibility_requirements: topology.then(|| cx.facts().topology()).flatten(),
+        mutable_parameters: config.mutable_parameters.clone().into_iter().collect(),
+        ..Default::default()
+    }
+}
+
+/// The capability that a volume is asked with, and used with.
+pub(super) fn capability(cx: &Cx, claim: &VolumeClaim) -> v1::VolumeCapability {
+    let config = cx.session.config();
+    let first = config.volume.access_modes.first().copied();
+    let mode = claim.want.mode.or(first).unwrap_or(Mode::SingleNodeWriter);
+    let flags = claim.want.flags.clone().unwrap_or_else(|| config.volume.mount_flags.clone());
+    claim.kind.capability(mode, &flags)
+}

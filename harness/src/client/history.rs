@@ -1,0 +1,171 @@
+//! What was called in this run.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::reply::Answer;
+use crate::check::CallRecord;
+
+/// A call that was sent and not answered yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InFlight {
+    /// Its number.
+    pub n: u64,
+    /// The method.
+    pub rpc: String,
+    /// The check that made it.
+    pub check: String,
+}
+
+/// A call that had no answer by its deadline.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Missed {
+    /// The call.
+    pub call: CallRecord,
+    /// What the deadline was.
+    pub deadline: Duration,
+}
+
+/// The driver died.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Death {
+    /// How it ended, in words: `killed by SIGSEGV`, `exit code 2`.
+    pub how: String,
+    /// The calls that were in flight.
+    pub suspects: Vec<CallRecord>,
+}
+
+/// The record of a run's calls; shared by all that call.
+#[derive(Debug)]
+pub struct History {
+    began: Instant,
+    inner: Mutex<Inner>,
+    /// Called with each call that ended.
+    on_call: Mutex<Option<tokio::sync::mpsc::UnboundedSender<CallRecord>>>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    calls: u64,
+    by_check: BTreeMap<String, u64>,
+    in_flight: BTreeMap<u64, InFlight>,
+    missed: Vec<Missed>,
+    garbled: Vec<CallRecord>,
+    broken: Vec<CallRecord>,
+    wordless: Vec<CallRecord>,
+    deaths: Vec<Death>,
+    peers: BTreeSet<i32>,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self { began: Instant::now(), inner: Mutex::default(), on_call: Mutex::default() }
+    }
+}
+
+impl History {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends each call that ends from now on to `listener`.
+    pub fn listen(&self, listener: tokio::sync::mpsc::UnboundedSender<CallRecord>) {
+        *self.on_call.lock().unwrap_or_else(PoisonError::into_inner) = Some(listener);
+    }
+
+    /// Time since the run began.
+    pub fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    pub(super) fn begin(&self, rpc: &str, check: &str) -> (u64, u64) {
+        let at_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let mut inner = self.lock();
+        inner.calls += 1;
+        let n = inner.calls;
+        *inner.by_check.entry(check.to_owned()).or_default() += 1;
+        inner.in_flight.insert(n, InFlight { n, rpc: rpc.to_owned(), check: check.to_owned() });
+        (n, at_ms)
+    }
+
+    pub(super) fn end(&self, record: &CallRecord, answer: &Answer<()>) {
+        let mut inner = self.lock();
+        inner.in_flight.remove(&record.n);
+        match answer {
+            Answer::Silent(deadline) => {
+                inner.missed.push(Missed { call: record.clone(), deadline: *deadline });
+            }
+            Answer::Garbled(_) => inner.garbled.push(record.clone()),
+            Answer::Broken(_) | Answer::Unreachable(_) => inner.broken.push(record.clone()),
+            Answer::Refused(refusal) if refusal.message.is_empty() => {
+                inner.wordless.push(record.clone());
+            }
+            Answer::Refused(_) | Answer::Ok(()) => {}
+        }
+        drop(inner);
+        if let Some(listener) = &*self.on_call.lock().unwrap_or_else(PoisonError::into_inner) {
+            // Nobody listens any more: the run is over.
+            let _ = listener.send(record.clone());
+        }
+    }
+
+    pub(super) fn saw_peer(&self, pid: Option<i32>) {
+        if let Some(pid) = pid {
+            self.lock().peers.insert(pid);
+        }
+    }
+
+    /// Writes down that the driver died, with the calls that broke since the
+    /// last death.
+    pub fn died(&self, how: String) {
+        let mut inner = self.lock();
+        let suspects = std::mem::take(&mut inner.broken);
+        inner.deaths.push(Death { how, suspects });
+    }
+
+    /// Calls made so far.
+    pub fn calls(&self) -> u64 {
+        self.lock().calls
+    }
+
+    /// Calls made so far by one check.
+    pub fn calls_of(&self, check: &str) -> u64 {
+        self.lock().by_check.get(check).copied().unwrap_or_default()
+    }
+
+    /// Calls that missed their deadline.
+    pub fn missed(&self) -> Vec<Missed> {
+        self.lock().missed.clone()
+    }
+
+    /// How often a method missed its deadline.
+    pub fn missed_by(&self, rpc: &str) -> usize {
+        self.lock().missed.iter().filter(|m| m.call.rpc == rpc).count()
+    }
+
+    /// Answers that were no messages of their type.
+    pub fn garbled(&self) -> Vec<CallRecord> {
+        self.lock().garbled.clone()
+    }
+
+    /// Calls whose connection was refused or broke, and no death explains it.
+    pub fn broken(&self) -> Vec<CallRecord> {
+        self.lock().broken.clone()
+    }
+
+    /// Refusals without a word.
+    pub fn wordless(&self) -> Vec<CallRecord> {
+        self.lock().wordless.clone()
+    }
+
+    /// The driver's deaths that nobody of ours caused.
+    pub fn deaths(&self) -> Vec<Death> {
+        self.lock().deaths.clone()
+    }
+
+    /// Who bound the sockets that accepted us.
+    pub fn peers(&self) -> Vec<i32> {
+        self.lock().peers.iter().copied().collect()
+    }
+}

@@ -1,0 +1,218 @@
+//! The run itself: owners first, then all side by side, then those that need
+//! the driver to themselves, then the judgement of the run as a whole.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::plan::{Plan, Planned};
+use super::settle::{Book, Next, skipped};
+use super::wave::{Ended, run_case, side_by_side};
+use crate::check::{Check, Evidence, LedgerEntry, Phase, Session, Settled, Step, Stop};
+use crate::report::Event;
+
+/// A run that is about to begin.
+#[derive(Debug)]
+pub struct Engine {
+    session: Arc<Session>,
+    jobs: usize,
+    most_volumes: u32,
+    events: UnboundedSender<Event>,
+    book: Book,
+    /// The driver is gone, and nobody can start it again.
+    gone: Option<String>,
+}
+
+/// A run that ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// Every check, sorted by id.
+    pub checks: Vec<Settled>,
+    /// What stayed behind.
+    pub ledger: Vec<LedgerEntry>,
+}
+
+impl Engine {
+    /// A run of these checks. `most_volumes`: on the node at once.
+    pub fn new(
+        session: Arc<Session>,
+        checks: &[&'static Check],
+        jobs: usize,
+        most_volumes: u32,
+        events: UnboundedSender<Event>,
+    ) -> Self {
+        Self { session, jobs: jobs.max(1), most_volumes, events, book: Book::new(checks), gone: None }
+    }
+
+    /// Runs what is planned, and tells of each check as soon as it is settled.
+    pub async fn run(mut self, plan: Plan) -> Finished {
+        let mut phases: [VecDeque<Planned>; 4] = Default::default();
+        for case in plan.cases {
+            match &case.skip {
+                Some(skip) => {
+                    let settled = skipped(&case, skip);
+                    self.tell(settled);
+                }
+                None => phases[case.check.phase as usize].push_back(case),
+            }
+        }
+        let [first, together, alone, last] = phases;
+        self.phase(first, self.jobs, Phase::First).await;
+        self.phase(together, self.jobs, Phase::Together).await;
+        self.phase(alone, 1, Phase::Alone).await;
+        self.close().await;
+        // What judges the run is asked even of a driver that is gone.
+        self.gone = None;
+        self.phase(last, 1, Phase::Last).await;
+        self.book.settled.sort_by(|a, b| a.id.cmp(&b.id));
+        Finished { checks: self.book.settled, ledger: self.book.ledger }
+    }
+
+    async fn phase(&mut self, mut queue: VecDeque<Planned>, jobs: usize, phase: Phase) {
+        // Owners are judged by one another, so only when all of them ended.
+        let mut held = Vec::new();
+        let mut again = Vec::new();
+        while !queue.is_empty() {
+            if let Some(why) = &self.gone {
+                held.extend(queue.drain(..).map(|case| abandoned(case, why)));
+                break;
+            }
+            let mut ended = Vec::new();
+            let session = self.session.clone();
+            let events = self.events.clone();
+            side_by_side(&session, &mut queue, jobs, self.most_volumes, &events, |case| {
+                // Side by side, what can be settled at once is.
+                if phase == Phase::Together && !case.is_casualty() {
+                    again.extend(self.judge(case));
+                } else {
+                    ended.push(case);
+                }
+            })
+            .await;
+            let (casualties, others): (Vec<_>, Vec<_>) = ended.into_iter().partition(Ended::is_casualty);
+            held.extend(others);
+            if !casualties.is_empty() {
+                held.extend(self.after_death(casualties).await);
+            }
+        }
+        for case in &held {
+            self.book.note(case);
+        }
+        for case in held {
+            again.extend(self.judge(case));
+        }
+        for case in again {
+            self.once_more(*case).await;
+        }
+    }
+
+    /// Judges a case; what has to be asked again comes back.
+    fn judge(&mut self, ended: Ended) -> Option<Box<Ended>> {
+        self.book.note(&ended);
+        match self.book.judge(ended, &self.session.config().expected) {
+            Next::Settled(settled) => {
+                self.tell(*settled);
+                None
+            }
+            Next::Again(ended) => Some(ended),
+        }
+    }
+
+    fn tell(&mut self, settled: Settled) {
+        let _ = self.events.send(Event::CheckSettled(Box::new(settled.clone())));
+        self.book.settled.push(settled);
+    }
+
+    /// Asks a case again with the driver to itself.
+    async fn once_more(&mut self, before: Ended) {
+        let stop = before.checked.clone().err();
+        let mut ended = if let Some(why) = &self.gone {
+            abandoned(before.case, why)
+        } else {
+            run_case(self.session.clone(), before.case, self.events.clone()).await
+        };
+        if ended.is_casualty() && self.gone.is_none() {
+            self.revive().await;
+        }
+        ended.before = stop;
+        self.judge(ended);
+    }
+
+    /// The driver died with these in flight: it is started again, and each is
+    /// asked by itself, so that the finding names the one that kills it.
+    async fn after_death(&mut self, casualties: Vec<Ended>) -> Vec<Ended> {
+        self.revive().await;
+        let alone = casualties.len() == 1;
+        let mut all = Vec::new();
+        for casualty in casualties {
+            if self.gone.is_some() {
+                all.push(casualty);
+                continue;
+            }
+            if alone {
+                self.name_the_killer(&casualty);
+            }
+            let stop = casualty.checked.clone().err();
+            let mut ended = run_case(self.session.clone(), casualty.case, self.events.clone()).await;
+            ended.before = stop;
+            if ended.is_casualty() {
+                self.name_the_killer(&ended);
+                self.revive().await;
+            }
+            all.push(ended);
+        }
+        all
+    }
+
+    /// What broke with nothing else in flight is not asked again.
+    fn name_the_killer(&self, ended: &Ended) {
+        let broke = ended.trail.iter().find_map(|seen| match seen {
+            Evidence::Call(call) if call.code == "broken" => Some(call.rpc.clone()),
+            _ => None,
+        });
+        if let Some(rpc) = broke {
+            self.session.is_deadly(rpc, ended.case.kind.clone());
+        }
+    }
+
+    async fn revive(&mut self) {
+        let _ = self.events.send(Event::Note("the driver died; waiting for it to come back".into()));
+        if let Err(why) = self.session.revive().await {
+            let _ = self.events.send(Event::Note(format!("the driver is gone: {why}")));
+            self.gone = Some(why);
+        }
+    }
+
+    /// After the last case: the volumes that served many are deleted, a quiet
+    /// period passes, and one more look shows what came late.
+    async fn close(&mut self) {
+        let stayed = self.session.close(self.gone.is_some()).await;
+        for (step, mut entry) in stayed {
+            entry.owner = step.and_then(|step| self.book.owners.owner(step)).map(|c| c.id.to_owned());
+            self.book.ledger.push(entry);
+        }
+    }
+}
+
+fn abandoned(case: Planned, why: &str) -> Ended {
+    Ended {
+        case,
+        checked: Err(Stop::Blocked { step: Step::Alive, why: why.to_owned() }),
+        trail: Vec::new(),
+        stayed: Vec::new(),
+        duration: std::time::Duration::ZERO,
+        before: None,
+    }
+}
+
+/// Every step has exactly one owner among these checks.
+///
+/// # Errors
+/// The steps that have none, or more than one.
+pub fn one_owner_each(checks: &[&'static Check]) -> Result<(), String> {
+    let owners = |step: Step| checks.iter().filter(|c| c.owns.contains(&step)).count();
+    let wrong: Vec<_> = Step::ALL.iter().filter(|step| owners(**step) != 1).collect();
+    let told: Vec<_> = wrong.iter().map(|step| format!("{step}: {}", owners(**step))).collect();
+    if told.is_empty() { Ok(()) } else { Err(told.join(", ")) }
+}

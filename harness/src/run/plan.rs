@@ -1,0 +1,129 @@
+//! What will be run, and what not, and why.
+
+use crate::check::{Axis, Check, Facts, Kind, Lacking, Phase, Skip};
+
+/// Which checks the user wants, with the meaning that `cargo test` gives to
+/// its filters.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// Ids, or parts of them; none: all.
+    pub filters: Vec<String>,
+    /// A filter is a whole id.
+    pub exact: bool,
+    /// Ids, or parts of them, that are left out.
+    pub skip: Vec<String>,
+}
+
+impl Selection {
+    /// Whether this id is wanted.
+    pub fn wants(&self, id: &str) -> bool {
+        let matches = |word: &String| if self.exact { id == word } else { id.contains(word.as_str()) };
+        (self.filters.is_empty() || self.filters.iter().any(matches)) && !self.skip.iter().any(matches)
+    }
+
+    /// Whether something is left out by it.
+    pub fn is_partial(&self) -> bool {
+        !self.filters.is_empty() || !self.skip.is_empty()
+    }
+
+    /// In words, for the report.
+    pub fn words(&self) -> Vec<String> {
+        let only = self.filters.iter().map(|f| format!("only {f}"));
+        only.chain(self.skip.iter().map(|s| format!("without {s}"))).collect()
+    }
+}
+
+/// One case of one check.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    /// The check.
+    pub check: &'static Check,
+    /// Its id, with the case: `node-publish.read-only[xfs]`.
+    pub id: String,
+    /// The case.
+    pub kind: Option<Kind>,
+    /// Why it will not run.
+    pub skip: Option<Skip>,
+}
+
+/// All cases that were selected, sorted by id.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    /// The cases.
+    pub cases: Vec<Planned>,
+    /// How many there are without the selection.
+    pub in_suite: usize,
+}
+
+impl Plan {
+    /// The cases of these checks. What the driver offers is not known yet, so
+    /// nothing is skipped yet: see [`Plan::against`].
+    pub fn of(checks: &[&'static Check], kinds: &[Kind], selection: &Selection) -> Self {
+        let mut cases: Vec<_> = checks.iter().flat_map(|check| cases(check, kinds)).collect();
+        cases.sort_by(|a, b| a.id.cmp(&b.id));
+        let in_suite = cases.len();
+        cases.retain(|case| selection.wants(&case.id));
+        Self { cases, in_suite }
+    }
+
+    /// The same, with what is lacking.
+    pub fn against(mut self, facts: &Facts, most_volumes: u32) -> Self {
+        for case in &mut self.cases {
+            case.skip = lacks(case, facts, most_volumes);
+        }
+        self
+    }
+
+    /// Cases that will run.
+    pub fn runs(&self) -> impl Iterator<Item = &Planned> {
+        self.cases.iter().filter(|case| case.skip.is_none())
+    }
+
+    /// At most so many volumes at once, with so many jobs.
+    pub fn volumes(&self, jobs: usize) -> u32 {
+        let most = |phase: fn(&Phase) -> bool, jobs| {
+            let mut wanted: Vec<_> =
+                self.runs().filter(|c| phase(&c.check.phase)).map(|c| c.check.volumes).collect();
+            wanted.sort_unstable_by(|a, b| b.cmp(a));
+            wanted.into_iter().take(jobs).sum::<u32>()
+        };
+        most(|p| *p < Phase::Alone, jobs).max(most(|p| *p >= Phase::Alone, 1))
+    }
+
+    /// At most so many calls.
+    pub fn calls(&self) -> u32 {
+        self.runs().map(|case| case.check.calls).sum()
+    }
+}
+
+fn lacks(case: &Planned, facts: &Facts, most_volumes: u32) -> Option<Skip> {
+    if let Some(skip) = case.check.needs.lacks(facts) {
+        return Some(skip);
+    }
+    if let Some(kind) = &case.kind
+        && let Some(skip) = facts.lacks_kind(kind)
+    {
+        return Some(skip);
+    }
+    (case.check.volumes > most_volumes).then(|| Skip {
+        need: format!("{} volumes at once on the node", case.check.volumes),
+        lacking: Lacking::Driver,
+    })
+}
+
+fn cases(check: &'static Check, kinds: &[Kind]) -> Vec<Planned> {
+    let one = |kind: Option<Kind>| Planned {
+        check,
+        id: kind.as_ref().map_or_else(|| check.id.to_owned(), |kind| format!("{}[{kind}]", check.id)),
+        kind,
+        skip: None,
+    };
+    let all: Vec<Kind> = match check.axes.first() {
+        None => return vec![one(None)],
+        Some(Axis::Kind) => kinds.to_vec(),
+        Some(Axis::FileSystem) => {
+            kinds.iter().filter(|kind| matches!(kind, Kind::Mount(_))).cloned().collect()
+        }
+    };
+    all.into_iter().map(|kind| one(Some(kind))).collect()
+}

@@ -1,0 +1,109 @@
+//! One case, from its body to its ledger; and many of them side by side.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::JoinSet;
+
+use super::plan::Planned;
+use crate::check::{Checked, Cx, Evidence, Residue, Session, Step, Stop, negate};
+use crate::report::Event;
+
+/// A case that ended, and is not settled yet.
+#[derive(Debug, Clone)]
+pub(super) struct Ended {
+    pub(super) case: Planned,
+    pub(super) checked: Checked,
+    pub(super) trail: Vec<Evidence>,
+    pub(super) stayed: Vec<Residue>,
+    pub(super) duration: Duration,
+    /// It ended like this before, and was asked again by itself.
+    pub(super) before: Option<Stop>,
+}
+
+impl Ended {
+    /// Whether it ended because the driver died in one of its calls; what was
+    /// not asked because it is known to kill is no casualty.
+    pub(super) fn is_casualty(&self) -> bool {
+        let broke = |seen: &Evidence| {
+            matches!(seen, Evidence::Call(call) if call.code == "broken" || call.code == "no connection")
+        };
+        matches!(self.checked, Err(Stop::Blocked { step: Step::Alive, .. })) && self.trail.iter().any(broke)
+    }
+}
+
+/// Runs one case to its end: body, negation, ledger, forced removal. A panic
+/// or a deadline in the body skips none of the others.
+pub(super) async fn run_case(session: Arc<Session>, case: Planned, events: UnboundedSender<Event>) -> Ended {
+    let began = Instant::now();
+    let _ = events.send(Event::CheckStarted { id: case.id.clone() });
+    let cx = Arc::new(Cx::new(case.check, case.id.clone(), case.kind.clone(), session.clone()));
+    let body = {
+        let cx = cx.clone();
+        let run = case.check.run;
+        tokio::spawn(async move { run(&cx).await })
+    };
+    let stop = body.abort_handle();
+    let limit = session.body_limit(case.check);
+    let checked = match tokio::time::timeout(limit, body).await {
+        Ok(Ok(checked)) => checked,
+        Ok(Err(broken)) => Err(Stop::Ours(format!("the check itself broke: {}", panic_words(broken)))),
+        Err(_) => {
+            stop.abort();
+            Err(Stop::Ours(format!("the check did not end within {limit:?}")))
+        }
+    };
+    let stayed = negate(&cx, checked.is_ok()).await;
+    Ended { case, checked, trail: cx.take_trail(), stayed, duration: began.elapsed(), before: None }
+}
+
+fn panic_words(error: tokio::task::JoinError) -> String {
+    match error.try_into_panic() {
+        Ok(payload) => payload
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| payload.downcast_ref::<&str>().map(|s| (*s).to_owned()))
+            .unwrap_or_else(|| "panic".to_owned()),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// Runs cases side by side until the queue is empty, or until one ended
+/// because the driver died; then those in flight end, and the rest of the
+/// queue waits.
+pub(super) async fn side_by_side(
+    session: &Arc<Session>,
+    queue: &mut VecDeque<Planned>,
+    jobs: usize,
+    most_volumes: u32,
+    events: &UnboundedSender<Event>,
+    mut each: impl FnMut(Ended),
+) {
+    let mut running = JoinSet::new();
+    let mut volumes = 0;
+    let mut draining = false;
+    loop {
+        while !draining && running.len() < jobs {
+            let fits = |case: &Planned| volumes + case.check.volumes <= most_volumes;
+            let Some(place) = queue.iter().position(fits) else { break };
+            let Some(case) = queue.remove(place) else { break };
+            volumes += case.check.volumes;
+            running.spawn(run_case(session.clone(), case, events.clone()));
+        }
+        match running.join_next().await {
+            None => return,
+            Some(Ok(ended)) => {
+                volumes -= ended.case.check.volumes;
+                draining |= ended.is_casualty();
+                each(ended);
+            }
+            // `run_case` catches what a body does; this would be our own.
+            Some(Err(error)) => {
+                tracing::error!(%error, "a case was lost");
+                draining = true;
+            }
+        }
+    }
+}
