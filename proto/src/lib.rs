@@ -1,7 +1,14 @@
 //! What is said: the messages, clients and servers of every CSI 1.x release.
+//!
+//! [`v1`] has the types, made from `csi.proto`; [`rpc`] the unary calls as
+//! types; [`describe`] any message in words, its secrets masked.
+
+pub mod describe;
+pub mod rpc;
 
 /// The types made from `csi.proto` (see `examples/codegen.rs`).
 #[expect(missing_docs, reason = "generated; csi.proto has the words")]
+#[expect(clippy::allow_attributes, reason = "generated; tonic writes them")]
 pub mod v1 {
     include!("generated/csi.v1.rs");
 }

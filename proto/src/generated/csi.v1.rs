@@ -473,6 +473,7 @@ pub mod list_volumes_response {
     pub struct VolumeStatus {
         #[prost(string, repeated, tag = "1")]
         pub published_node_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+        /// Until 1.12.0; its number is reserved since 1.13.0.
         #[prost(message, optional, tag = "2")]
         pub volume_condition: ::core::option::Option<super::VolumeCondition>,
     }
@@ -555,6 +556,7 @@ pub mod controller_get_volume_response {
     pub struct VolumeStatus {
         #[prost(string, repeated, tag = "1")]
         pub published_node_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+        /// Until 1.12.0; its number is reserved since 1.13.0.
         #[prost(message, optional, tag = "2")]
         pub volume_condition: ::core::option::Option<super::VolumeCondition>,
     }
@@ -642,6 +644,7 @@ pub mod controller_service_capability {
             PublishReadonly = 8,
             ExpandVolume = 9,
             ListVolumesPublishedNodes = 10,
+            /// Until 1.12.0; its number is reserved since 1.13.0.
             VolumeCondition = 11,
             GetVolume = 12,
             SingleNodeMultiWriter = 13,
@@ -918,6 +921,7 @@ pub struct NodeGetVolumeStatsRequest {
 pub struct NodeGetVolumeStatsResponse {
     #[prost(message, repeated, tag = "1")]
     pub usage: ::prost::alloc::vec::Vec<VolumeUsage>,
+    /// Until 1.12.0; its number is reserved since 1.13.0.
     #[prost(message, optional, tag = "2")]
     pub volume_condition: ::core::option::Option<VolumeCondition>,
 }
@@ -1055,6 +1059,7 @@ pub mod node_service_capability {
             StageUnstageVolume = 1,
             GetVolumeStats = 2,
             ExpandVolume = 3,
+            /// Until 1.12.0; its number is reserved since 1.13.0.
             VolumeCondition = 4,
             SingleNodeMultiWriter = 5,
             VolumeMountGroup = 6,
@@ -1323,6 +1328,7 @@ pub struct GetMetadataDeltaResponse {
     #[prost(message, repeated, tag = "3")]
     pub block_metadata: ::prost::alloc::vec::Vec<BlockMetadata>,
 }
+/// Until 1.12.0; gone since 1.13.0.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct VolumeCondition {
     #[prost(bool, tag = "1")]
