@@ -1,0 +1,238 @@
+//! The sections of the file.
+
+use super::template::expand;
+use super::{AccessMode, AccessType, ParseError, Quantity, SecretMap, duration};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Names and values as CSI's maps hold them. In the file, numbers and booleans
+/// may stand without quotes: they are taken as they are written.
+pub type StringMap = BTreeMap<String, String>;
+
+/// `driver:`, the driver's process and the names that it likes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping")]
+pub struct Driver {
+    /// The program and its arguments, when we start it; empty: it runs already.
+    /// Templates over [`DRIVER_VARIABLES`](super::DRIVER_VARIABLES): `${endpoint}`
+    /// is the endpoint as a URL (`unix:///…`), `${socket}` its bare path,
+    /// `${state_dir}` a folder that outlives a restart of the driver.
+    pub command: Vec<String>,
+    /// Added to the environment of a driver that we start; the values are
+    /// templates as in `command`, and are shown nowhere.
+    pub env: SecretMap,
+    /// The process id of a driver that runs already.
+    pub pid: Option<i32>,
+    /// A file that holds the driver's process id, read again after a restart.
+    pub pid_file: Option<PathBuf>,
+    /// How long the driver may take from its start until Probe answers.
+    #[serde(with = "duration::one")]
+    pub ready_timeout: Duration,
+    /// Names of volumes: a template over [`NAME_VARIABLES`](super::NAME_VARIABLES).
+    pub name_template: String,
+    /// Ids of the driver's own form that name no volume: a template likewise.
+    pub unknown_volume_id: String,
+    /// Ids of the driver's own form that name no node: a template likewise.
+    pub unknown_node_id: String,
+}
+
+impl Default for Driver {
+    fn default() -> Self {
+        Self {
+            command: Vec::new(),
+            env: SecretMap::default(),
+            pid: None,
+            pid_file: None,
+            ready_timeout: Duration::from_secs(30),
+            name_template: "csi-conf-${run}-${n}".into(),
+            unknown_volume_id: "csi-conf-no-such-volume-${n}".into(),
+            unknown_node_id: "csi-conf-no-such-node-${n}".into(),
+        }
+    }
+}
+
+/// `volume:`, what the volumes that we have made are like.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping")]
+pub struct VolumeSettings {
+    /// `CapacityRange.required_bytes`.
+    pub size: Quantity,
+    /// `CapacityRange.limit_bytes`; none: not sent.
+    pub limit: Option<Quantity>,
+    /// `MountVolume.fs_type`, each of them; none: the driver's own choice (`""`).
+    pub file_systems: Vec<String>,
+    /// Mounted, raw, or both.
+    pub access_types: Vec<AccessType>,
+    /// The access modes to ask for; the first is the usual one.
+    pub access_modes: Vec<AccessMode>,
+    /// `MountVolume.mount_flags`.
+    pub mount_flags: Vec<String>,
+    /// `MountVolume.volume_mount_group`, a group id as Kubernetes sends it.
+    pub mount_group: Option<String>,
+}
+
+impl Default for VolumeSettings {
+    fn default() -> Self {
+        Self {
+            size: Quantity::mebibytes(64),
+            limit: None,
+            file_systems: Vec::new(),
+            access_types: vec![AccessType::Mount, AccessType::Block],
+            access_modes: vec![AccessMode::SingleNodeWriter],
+            mount_flags: Vec::new(),
+            mount_group: None,
+        }
+    }
+}
+
+/// One of `volumes:`, a volume that is there already, for a driver that creates
+/// none. It is only read, unless it is marked as `scratch`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a mapping")]
+pub struct StaticVolume {
+    /// Its volume id. A template over [`NAME_VARIABLES`](super::NAME_VARIABLES):
+    /// with `${n}` or `${run}` in it, it stands for as many volumes as are needed.
+    pub id: String,
+    /// `volume_context`; the values are templates as `id` is.
+    #[serde(default)]
+    pub context: StringMap,
+    /// `publish_context`; the values are templates as `id` is.
+    #[serde(default)]
+    pub publish_context: StringMap,
+    /// What it can be used as.
+    #[serde(default = "mounted")]
+    pub access_types: Vec<AccessType>,
+    /// The access modes that it takes.
+    #[serde(default = "one_writer")]
+    pub access_modes: Vec<AccessMode>,
+    /// `MountVolume.fs_type`; empty: the driver's own choice.
+    #[serde(default)]
+    pub fs_type: String,
+    /// It cannot be written to, however it is published.
+    #[serde(default)]
+    pub read_only: bool,
+    /// Its content may be destroyed.
+    #[serde(default)]
+    pub scratch: bool,
+}
+
+fn mounted() -> Vec<AccessType> {
+    vec![AccessType::Mount]
+}
+
+fn one_writer() -> Vec<AccessMode> {
+    vec![AccessMode::SingleNodeWriter]
+}
+
+impl StaticVolume {
+    /// Whether it stands for as many volumes as are needed.
+    pub fn is_template(&self) -> bool {
+        super::template::has_variables(&self.id)
+    }
+
+    /// The `n`th volume of the run: id and contexts with their holes filled.
+    ///
+    /// # Errors
+    /// As [`expand`]; never for a configuration that was validated.
+    pub fn instance(&self, run: &str, n: u64) -> Result<Self, ParseError> {
+        let n = n.to_string();
+        let values = [("n", n.as_str()), ("run", run)];
+        let filled = |map: &StringMap| -> Result<StringMap, ParseError> {
+            map.iter()
+                .map(|(name, value)| Ok((name.clone(), expand(value, &values)?)))
+                .collect()
+        };
+        Ok(Self {
+            id: expand(&self.id, &values)?,
+            context: filled(&self.context)?,
+            publish_context: filled(&self.publish_context)?,
+            ..self.clone()
+        })
+    }
+}
+
+/// `paths:`, where the volumes are staged and published. All are absolute.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping")]
+pub struct Paths {
+    /// The kubelet's root (`/var/lib/kubelet`): paths below it get the form that
+    /// the kubelet gives them.
+    pub kubelet_root: Option<PathBuf>,
+    /// Where staging paths are made; wins over `kubelet_root`.
+    pub staging_root: Option<PathBuf>,
+    /// Where target paths are made; wins over `kubelet_root`.
+    pub target_root: Option<PathBuf>,
+    /// Where the driver sees our folders under other names.
+    pub in_driver: Vec<InDriver>,
+    /// The pod whose folder below the kubelet's root is ours; the kubelet clears
+    /// away those of pods that it does not know.
+    pub pod_uid: Option<String>,
+}
+
+impl Paths {
+    /// The path that we have to send for the driver to find `path`: the longest
+    /// of the folders in `in_driver` decides.
+    pub fn as_driver_sees(&self, path: &Path) -> PathBuf {
+        let longest = self
+            .in_driver
+            .iter()
+            .filter_map(|map| Some((map, path.strip_prefix(&map.ours).ok()?)))
+            .max_by_key(|(map, _)| map.ours.components().count());
+        match longest {
+            // `join("")` would add a slash at the end.
+            Some((map, rest)) if rest.as_os_str().is_empty() => map.drivers.clone(),
+            Some((map, rest)) => map.drivers.join(rest),
+            None => path.to_owned(),
+        }
+    }
+}
+
+/// One folder by its two names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a mapping")]
+pub struct InDriver {
+    /// Its path as we see it.
+    pub ours: PathBuf,
+    /// Its path as the driver sees it.
+    pub drivers: PathBuf,
+}
+
+/// `hooks:`, commands (a program and its arguments) to run at a step, for
+/// drivers that need an object from elsewhere. Templates over
+/// [`HOOK_VARIABLES`](super::HOOK_VARIABLES); empty: none.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping")]
+pub struct Hooks {
+    /// After CreateVolume answered OK.
+    pub after_create_volume: Vec<String>,
+    /// Before NodeStageVolume (before NodePublishVolume, where nothing is staged).
+    pub before_node_stage: Vec<String>,
+}
+
+/// `checks:`, which to run, by id.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping")]
+pub struct Checks {
+    /// These and no others; empty: all.
+    pub only: Vec<String>,
+    /// Not these.
+    pub skip: Vec<String>,
+}
+
+/// One of `expected:`, a failure that is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a mapping")]
+pub struct Expected {
+    /// The check's id, with or without its case.
+    pub check: String,
+    /// Why it may fail for now.
+    pub reason: String,
+    /// Where that is discussed.
+    #[serde(default)]
+    pub issue: Option<String>,
+    /// The line of the file that names the check.
+    #[serde(skip)]
+    pub line: Option<usize>,
+}
