@@ -4,4 +4,5 @@
 //! |---|---|
 //! | [`mountinfo`] | which mounts are there, ours or another process's? |
 
+pub mod look;
 pub mod mountinfo;
