@@ -1,0 +1,341 @@
+//! The child's side of a look.
+//!
+//! After a fork in a threaded process only async-signal-safe calls are sound:
+//! no allocation, no lock, no panic. Everything here is libc's thin wrappers
+//! of system calls; arguments were made before the fork.
+
+use super::seen::{DeviceSeen, FileStat, FsStat};
+use super::slate::{Call, Not, Reply, Slate};
+use super::{Look, OnlyDevice};
+use std::ffi::CStr;
+use std::mem::MaybeUninit;
+
+// From linux/fs.h; libc lacks them.
+const BLKROGET: libc::Ioctl = nix::request_code_none!(0x12, 94);
+const BLKGETSIZE64: libc::Ioctl = nix::request_code_read!(0x12, 114, size_of::<usize>());
+const BLKGETDISKSEQ: libc::Ioctl = nix::request_code_read!(0x12, 128, size_of::<u64>());
+
+/// Ends the child if anything should unwind: it must never come back into the
+/// parent's code.
+struct Never;
+
+impl Drop for Never {
+    fn drop(&mut self) {
+        exit();
+    }
+}
+
+fn exit() -> ! {
+    // SAFETY: _exit ends the process without running anything of ours.
+    unsafe { libc::_exit(0) }
+}
+
+/// Looks, leaves the answer on the slate, and ends.
+pub(super) fn run(look: &Look, path: &CStr, slate: &Slate) -> ! {
+    let never = Never;
+    let reply = prepare().and_then(|()| answer(look, path, slate));
+    slate.put(reply.unwrap_or_else(|reply| reply));
+    drop(never);
+    exit()
+}
+
+/// What a step gives: its value, or the reply that ends the look.
+type Step<T> = Result<T, Reply>;
+
+/// Lets go of everything that was inherited.
+fn prepare() -> Step<()> {
+    // SAFETY: calls with numbers and a constant string only. The descriptors
+    // that are closed are this process's copies.
+    unsafe {
+        // When the one who asked dies, nobody wants the answer.
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        checked(
+            Call::CloseRange,
+            libc::syscall(libc::SYS_close_range, 0, u32::MAX, 0),
+        )?;
+        checked(Call::Chdir, libc::c_long::from(libc::chdir(c"/".as_ptr())))?;
+    }
+    Ok(())
+}
+
+fn errno() -> i32 {
+    // SAFETY: the address of errno is valid in every thread.
+    unsafe { *libc::__errno_location() }
+}
+
+fn checked(call: Call, got: libc::c_long) -> Step<usize> {
+    usize::try_from(got).map_err(|_| Reply::Os(call, errno()))
+}
+
+fn answer(look: &Look, path: &CStr, slate: &Slate) -> Step<Reply> {
+    match look {
+        Look::Stat { .. } => stat(path, libc::AT_SYMLINK_NOFOLLOW).map(Reply::Stat),
+        Look::StatFollow { .. } => stat(path, 0).map(Reply::Stat),
+        Look::StatFs { .. } => statfs(path),
+        Look::ReadDir { max, .. } => read_dir(path, *max, slate),
+        Look::ReadFile { offset, max, .. } => {
+            let file = open(path, libc::O_RDONLY)?;
+            read(file, *offset, *max, slate)
+        }
+        Look::WriteFile {
+            bytes,
+            create,
+            truncate,
+            fsync,
+            ..
+        } => {
+            // What is there already must be a file: a device is not for this.
+            match stat(path, libc::AT_SYMLINK_NOFOLLOW) {
+                Ok(found) if !found.is_file() && !found.is_symlink() => {
+                    return Err(Reply::Not(Not::RegularFile));
+                }
+                Err(Reply::Os(_, libc::ENOENT)) | Ok(_) => {}
+                Err(reply) => return Err(reply),
+            }
+            let mut flags = libc::O_WRONLY | libc::O_NOFOLLOW;
+            flags |= if *create { libc::O_CREAT } else { 0 };
+            flags |= if *truncate { libc::O_TRUNC } else { 0 };
+            let file = open(path, flags)?;
+            write(file, 0, bytes, *fsync)
+        }
+        Look::Remove { .. } => {
+            // SAFETY: the path is a C string.
+            let got = unsafe { libc::unlink(path.as_ptr()) };
+            checked(Call::Unlink, got.into()).map(|_| Reply::Done)
+        }
+        Look::OpenDevice { write, .. } => {
+            let access = if *write { libc::O_RDWR } else { libc::O_RDONLY };
+            device(open_block(path, access)?).map(Reply::Device)
+        }
+        Look::ReadDevice { offset, len, .. } => {
+            let file = open_block(path, libc::O_RDONLY)?;
+            let (from, count) = (*offset as libc::off_t, *len as libc::off_t);
+            // SAFETY: takes numbers only; it is advice, its answer is of no use.
+            unsafe { libc::posix_fadvise(file, from, count, libc::POSIX_FADV_DONTNEED) };
+            read(file, *offset, *len, slate)
+        }
+        Look::WriteDevice {
+            only,
+            offset,
+            bytes,
+            fsync,
+            ..
+        } => {
+            // Opened for reading first: closing a writer is an event for udev,
+            // and this may yet prove to be somebody else's disk.
+            is_only(open_block(path, libc::O_RDONLY)?, *only)?;
+            let file = open_block(path, libc::O_RDWR)?;
+            is_only(file, *only)?;
+            write(file, *offset, bytes, *fsync)
+        }
+        Look::OpenExclusive { .. } => match open_block(path, libc::O_RDONLY | libc::O_EXCL) {
+            Ok(_) => Ok(Reply::Exclusive { free: true }),
+            Err(Reply::Os(Call::Open, libc::EBUSY)) => Ok(Reply::Exclusive { free: false }),
+            Err(reply) => Err(reply),
+        },
+        #[cfg(test)]
+        Look::Sleep => loop {
+            // SAFETY: takes nothing; ends with a signal.
+            unsafe { libc::pause() };
+        },
+    }
+}
+
+/// Opens without ever waiting for somebody. All descriptors end with the child.
+fn open(path: &CStr, flags: i32) -> Step<i32> {
+    let flags = flags | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
+    // SAFETY: the path is a C string; the mode is there for O_CREAT.
+    let fd = unsafe { libc::open(path.as_ptr(), flags, 0o600 as libc::c_uint) };
+    checked(Call::Open, fd.into()).map(|_| fd)
+}
+
+/// Opens a block device, and nothing else: opening a tape or a watchdog alone
+/// may do something.
+fn open_block(path: &CStr, flags: i32) -> Step<i32> {
+    if !stat(path, 0)?.is_block_device() {
+        return Err(Reply::Not(Not::BlockDevice));
+    }
+    let fd = open(path, flags)?;
+    if !fstat(fd)?.is_block_device() {
+        return Err(Reply::Not(Not::BlockDevice));
+    }
+    Ok(fd)
+}
+
+fn stat(path: &CStr, flags: i32) -> Step<FileStat> {
+    stat_at(libc::AT_FDCWD, path, flags | libc::AT_NO_AUTOMOUNT)
+}
+
+fn fstat(fd: i32) -> Step<FileStat> {
+    stat_at(fd, c"", libc::AT_EMPTY_PATH)
+}
+
+fn stat_at(dir: i32, path: &CStr, flags: i32) -> Step<FileStat> {
+    let mut stat = MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: the path is a C string, and there is room for a stat.
+    let got = unsafe { libc::fstatat(dir, path.as_ptr(), stat.as_mut_ptr(), flags) };
+    checked(Call::Stat, got.into())?;
+    // SAFETY: zeroed, and then filled by the kernel.
+    let stat = unsafe { stat.assume_init() };
+    Ok(FileStat {
+        mode: stat.st_mode,
+        dev: (libc::major(stat.st_dev), libc::minor(stat.st_dev)),
+        rdev: (libc::major(stat.st_rdev), libc::minor(stat.st_rdev)),
+        ino: stat.st_ino,
+        size: stat.st_size as u64,
+        allocated: (stat.st_blocks as u64).wrapping_mul(512),
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        nlink: stat.st_nlink as u64,
+    })
+}
+
+fn statfs(path: &CStr) -> Step<Reply> {
+    let mut stat = MaybeUninit::<libc::statfs>::zeroed();
+    // SAFETY: the path is a C string, and there is room for a statfs.
+    let got = unsafe { libc::statfs(path.as_ptr(), stat.as_mut_ptr()) };
+    checked(Call::StatFs, got.into())?;
+    // SAFETY: zeroed, and then filled by the kernel. libc keeps the two words
+    // of `fsid_t` private; it is nothing but them.
+    let (stat, fsid) = unsafe {
+        let stat = stat.assume_init();
+        (
+            stat,
+            std::mem::transmute::<libc::fsid_t, [i32; 2]>(stat.f_fsid),
+        )
+    };
+    Ok(Reply::StatFs(FsStat {
+        magic: stat.f_type as u64,
+        block_size: stat.f_bsize as u64,
+        blocks: stat.f_blocks,
+        blocks_free: stat.f_bfree,
+        blocks_available: stat.f_bavail,
+        files: stat.f_files,
+        files_free: stat.f_ffree,
+        fsid,
+    }))
+}
+
+fn read(fd: i32, offset: u64, max: usize, slate: &Slate) -> Step<Reply> {
+    let max = max.min(slate.room());
+    let mut len = 0;
+    while len < max {
+        let at = offset.wrapping_add(len as u64) as libc::off_t;
+        // SAFETY: the slate has room for `max` bytes, of which `len` are used.
+        let got = unsafe { libc::pread(fd, slate.bytes().add(len).cast(), max - len, at) };
+        match checked(Call::Read, got as libc::c_long)? {
+            0 => break,
+            got => len = len.wrapping_add(got),
+        }
+    }
+    Ok(Reply::Bytes(len))
+}
+
+fn write(fd: i32, offset: u64, bytes: &[u8], fsync: bool) -> Step<Reply> {
+    let mut rest = bytes;
+    let mut at = offset;
+    while !rest.is_empty() {
+        // SAFETY: `rest` is that many bytes of ours.
+        let got = unsafe { libc::pwrite(fd, rest.as_ptr().cast(), rest.len(), at as libc::off_t) };
+        let got = checked(Call::Write, got as libc::c_long)?;
+        if got == 0 {
+            return Err(Reply::Os(Call::Write, libc::ENOSPC));
+        }
+        rest = rest.get(got..).unwrap_or_default();
+        at = at.wrapping_add(got as u64);
+    }
+    if fsync {
+        // SAFETY: takes a number.
+        let got = unsafe { libc::fsync(fd) };
+        checked(Call::Fsync, got.into())?;
+    }
+    Ok(Reply::Done)
+}
+
+fn device(fd: i32) -> Step<DeviceSeen> {
+    let (mut size, mut diskseq, mut read_only) = (0_u64, 0_u64, 0_i32);
+    // SAFETY: each of these ioctls writes one number of that size.
+    let known = unsafe {
+        checked(
+            Call::Ioctl,
+            libc::ioctl(fd, BLKGETSIZE64, &raw mut size).into(),
+        )?;
+        checked(
+            Call::Ioctl,
+            libc::ioctl(fd, BLKROGET, &raw mut read_only).into(),
+        )?;
+        libc::ioctl(fd, BLKGETDISKSEQ, &raw mut diskseq) == 0
+    };
+    Ok(DeviceSeen {
+        number: fstat(fd)?.rdev,
+        size,
+        read_only: read_only != 0,
+        diskseq: if known { Some(diskseq) } else { None },
+    })
+}
+
+fn is_only(fd: i32, only: OnlyDevice) -> Step<()> {
+    let found = device(fd)?;
+    let same_disk = only.diskseq.is_none() || only.diskseq == found.diskseq;
+    if found.number == only.number && same_disk {
+        Ok(())
+    } else {
+        Err(Reply::Not(Not::ThatDevice))
+    }
+}
+
+/// Offsets in `struct linux_dirent64`.
+const RECLEN: usize = 16;
+const TYPE: usize = 18;
+const NAME: usize = 19;
+
+fn read_dir(path: &CStr, max: usize, slate: &Slate) -> Step<Reply> {
+    let fd = open(path, libc::O_RDONLY | libc::O_DIRECTORY)?;
+    let mut buffer = [0_u8; 32 * 1024];
+    let (mut len, mut names) = (0_usize, 0_usize);
+    loop {
+        // SAFETY: the buffer has that many bytes.
+        let got =
+            unsafe { libc::syscall(libc::SYS_getdents64, fd, buffer.as_mut_ptr(), buffer.len()) };
+        let got = checked(Call::Getdents, got)?;
+        let mut rest = buffer.get(..got).unwrap_or_default();
+        if rest.is_empty() {
+            return Ok(Reply::Names {
+                len,
+                truncated: false,
+            });
+        }
+        while let Some((kind, name, after)) = entry(rest) {
+            rest = after;
+            if name == b"." || name == b".." {
+                continue;
+            }
+            let end = len.wrapping_add(2).wrapping_add(name.len());
+            if names >= max || end > slate.room() {
+                return Ok(Reply::Names {
+                    len,
+                    truncated: true,
+                });
+            }
+            // SAFETY: the slate has room up to `end`; a name has at most 255 bytes.
+            unsafe {
+                let at = slate.bytes().add(len);
+                at.write(kind);
+                at.add(1).write(name.len() as u8);
+                at.add(2)
+                    .copy_from_nonoverlapping(name.as_ptr(), name.len());
+            }
+            (len, names) = (end, names.wrapping_add(1));
+        }
+    }
+}
+
+/// The first entry of what getdents64 gave: kind, name, the rest.
+fn entry(records: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let low = *records.get(RECLEN)?;
+    let high = *records.get(RECLEN.wrapping_add(1))?;
+    let (record, rest) = records.split_at_checked(u16::from_ne_bytes([low, high]).into())?;
+    let name = record.get(NAME..)?;
+    let end = name.iter().position(|&b| b == 0)?;
+    Some((*record.get(TYPE)?, name.get(..end.min(255))?, rest))
+}
