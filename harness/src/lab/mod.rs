@@ -1,1 +1,27 @@
 //! What do we make? Each thing made knows how to go away.
+
+mod clean;
+mod driver;
+mod errand;
+mod facts;
+mod folder;
+mod hold;
+mod hooks;
+mod journal;
+mod layout;
+mod remove;
+mod scratch;
+mod tail;
+mod unmount;
+
+pub use clean::{Cleaned, Leftover, Then, leftovers};
+pub use driver::{DriverCommand, DriverError, DriverProcess, Exited, Output, Stopped};
+pub use facts::{FileIdentity, ProcessIdentity};
+pub use folder::{RunFolder, RunId, state_base};
+pub use hold::Holder;
+pub use hooks::{Hook, HookError};
+pub use journal::{Entry, Journal, JournalError};
+pub use layout::{Access, Form, Layout, OurPath, PathMap, Roots};
+pub use remove::{RemoveError, Removed, remove_tree};
+pub use scratch::{Scratch, ScratchError};
+pub use unmount::{How, Unmounted, Unmounting, unmount_below};

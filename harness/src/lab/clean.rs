@@ -1,0 +1,382 @@
+//! Taking away what a run made, from its journal and by identity only: at the
+//! end of a run for itself, and by the next run for one that was killed.
+
+use std::fs;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use linux_raw_sys::loop_device::{LOOP_CLR_FD, LOOP_GET_STATUS64, loop_info64};
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+
+use super::errand::{pidfd_open, pidfd_signal, readable};
+use super::facts::{self, FileIdentity, ProcessIdentity};
+use super::journal::{self, Entry, Journal, JournalError};
+use super::remove::{self, RemoveError};
+use super::unmount::{How, unmount_below, unmount_one};
+
+/// How long a killed process, or a loop device let go, may take to be gone.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The number of the disk behind an open block device: linux/fs.h, `BLKGETDISKSEQ`.
+const BLKGETDISKSEQ: libc::c_ulong = 0x8008_1280;
+
+/// What was done with one thing that a run had made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cleaned {
+    /// `process`, `mount`, `loop device`, `folder`, `volume`, `journal`.
+    pub what: &'static str,
+    /// The path, device, or id.
+    pub object: String,
+    /// What became of it.
+    pub then: Then,
+}
+
+/// What became of a thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Then {
+    /// It is gone.
+    Removed,
+    /// The mount is off the tree, and ends in the kernel with its last user.
+    Detached,
+    /// It is not ours any more, or not ours to remove; it will not be tried again.
+    LeftAlone(String),
+    /// It is ours and could not be removed; the next run tries again.
+    Stuck(String),
+}
+
+/// A run that was killed, with its journal, which is held while this lives.
+#[derive(Debug)]
+pub struct Leftover {
+    journal: PathBuf,
+    /// Holds the journal's lock, so that two do not clean at once.
+    _held: fs::File,
+}
+
+/// The killed runs below a state folder: their journals are there and nobody
+/// holds them. The folder need not exist.
+///
+/// # Errors
+/// The state folder or a journal in it cannot be read.
+pub fn leftovers(base: &Path) -> Result<Vec<Leftover>, JournalError> {
+    let runs = base.join("runs");
+    let listed = match fs::read_dir(&runs) {
+        Ok(listed) => listed,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(JournalError::io("readdir", &runs)(error)),
+    };
+    let mut found = Vec::new();
+    for entry in listed {
+        let journal = entry
+            .map_err(JournalError::io("readdir", &runs))?
+            .path()
+            .join("journal");
+        if let Some(held) = journal::take_over(&journal)? {
+            found.push(Leftover {
+                journal,
+                _held: held,
+            });
+        }
+    }
+    found.sort_by(|a, b| a.journal.cmp(&b.journal));
+    Ok(found)
+}
+
+impl Leftover {
+    /// A run's own journal, at its end.
+    pub(super) fn own(journal: Journal) -> Self {
+        let (journal, held) = journal.into_parts();
+        Self {
+            journal,
+            _held: held,
+        }
+    }
+
+    /// The journal.
+    #[must_use]
+    pub fn journal(&self) -> &Path {
+        &self.journal
+    }
+
+    /// Takes away what is left, in the order in which one holds the other:
+    /// processes, mounts, loop devices, folders; then the journal with its
+    /// folder, unless something of ours is stuck.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn clean(self) -> Result<Vec<Cleaned>, JournalError> {
+        let (entries, unread) = journal::read(&self.journal)?;
+        let now = facts::boot_id().map_err(JournalError::io(
+            "read",
+            Path::new("/proc/sys/kernel/random/boot_id"),
+        ))?;
+        let this_boot = entries
+            .iter()
+            .any(|entry| matches!(entry, Entry::Run { boot_id, .. } if *boot_id == now));
+        let mut report: Vec<Cleaned> = unread
+            .into_iter()
+            .map(|line| {
+                cleaned(
+                    "journal",
+                    line,
+                    Then::LeftAlone("the line cannot be read".into()),
+                )
+            })
+            .collect();
+        for entry in entries.iter().rev() {
+            if let Entry::Process { process, what } = entry
+                && this_boot
+            {
+                report.extend(kill(*process, what));
+            }
+        }
+        // The newest folders lie in or beside older ones.
+        for entry in entries.iter().rev() {
+            unmount(entry, this_boot, &mut report);
+        }
+        for entry in entries.iter().rev() {
+            if let Entry::Loop {
+                number,
+                diskseq,
+                file,
+                ..
+            } = entry
+                && this_boot
+            {
+                report.extend(let_go(*number, *diskseq, *file));
+            }
+        }
+        for entry in entries.iter().rev() {
+            report.extend(remove(entry));
+        }
+        if !report
+            .iter()
+            .any(|line| matches!(line.then, Then::Stuck(_)))
+        {
+            report.extend(self.forget());
+        }
+        Ok(report)
+    }
+
+    /// Removes the journal with its folder.
+    fn forget(&self) -> Option<Cleaned> {
+        let folder = self.journal.parent()?;
+        let removed = remove::remove_tree(folder.parent()?, Path::new(folder.file_name()?));
+        removed.err().map(|error| {
+            cleaned(
+                "journal",
+                show(&self.journal),
+                Then::Stuck(error.to_string()),
+            )
+        })
+    }
+}
+
+fn cleaned(what: &'static str, object: String, then: Then) -> Cleaned {
+    Cleaned { what, object, then }
+}
+
+fn show(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// Kills a process if it is the one that was started.
+fn kill(process: ProcessIdentity, what: &str) -> Option<Cleaned> {
+    let pid = process.pid;
+    let line = |then| Some(cleaned("process", format!("{pid} ({what})"), then));
+    let handle = match pidfd_open(pid) {
+        Ok(handle) => handle,
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return None,
+        Err(error) => return line(Then::Stuck(format!("pidfd_open: {error}"))),
+    };
+    // Read after the handle is held: what it names cannot change any more.
+    if !process.is_alive() {
+        return ProcessIdentity::of(pid)
+            .is_ok_and(|now| now != process)
+            .then(|| {
+                line(Then::LeftAlone(
+                    "another process has this number now".into(),
+                ))
+            })?;
+    }
+    match pidfd_signal(&handle, Signal::SIGKILL) {
+        Err(error) => line(Then::Stuck(format!("SIGKILL: {error}"))),
+        Ok(()) if readable(std::os::fd::AsFd::as_fd(&handle), PATIENCE) => line(Then::Removed),
+        Ok(()) => line(Then::Stuck(format!(
+            "it did not die of SIGKILL within {PATIENCE:?}"
+        ))),
+    }
+}
+
+/// Unmounts what is ours: all below a folder that is still the one we made, and
+/// the mounts that are still the ones we made.
+fn unmount(entry: &Entry, this_boot: bool, report: &mut Vec<Cleaned>) {
+    match entry {
+        Entry::Folder {
+            path,
+            made: Some(made),
+        } => {
+            // A folder with a mount on it cannot be looked at; a folder of ours
+            // around it, or the mount's own number, tells whose it is.
+            if !matches!(is_ours(path, *made), Ok(true)) {
+                return;
+            }
+            if !this_boot {
+                for mount in facts::mounts_at_or_below(path).unwrap_or_default() {
+                    let why = "it was mounted after the machine was started again".to_owned();
+                    report.push(cleaned("mount", show(&mount.path), Then::LeftAlone(why)));
+                }
+                return;
+            }
+            match unmount_below(path) {
+                Ok(done) => {
+                    report.extend(
+                        done.gone
+                            .iter()
+                            .map(|gone| cleaned("mount", show(&gone.path), gone_by(gone.how))),
+                    );
+                    report.extend(
+                        done.left
+                            .into_iter()
+                            .map(|(path, why)| cleaned("mount", show(&path), Then::Stuck(why))),
+                    );
+                }
+                Err(error) => {
+                    report.push(cleaned("mount", show(path), Then::Stuck(error.to_string())))
+                }
+            }
+        }
+        Entry::Mount {
+            path,
+            unique_id: Some(id),
+        } if this_boot => match unmount_one(*id) {
+            Ok(Some(how)) => report.push(cleaned("mount", show(path), gone_by(how))),
+            Ok(None) => {}
+            Err(error) => report.push(cleaned("mount", show(path), Then::Stuck(error.to_string()))),
+        },
+        Entry::Mount {
+            path,
+            unique_id: None,
+        } if this_boot => {
+            let there = facts::mounts_at_or_below(path)
+                .is_ok_and(|mounts| mounts.iter().any(|mount| mount.path == *path));
+            if there {
+                let why = "nothing tells whether it is the one that was made".to_owned();
+                report.push(cleaned("mount", show(path), Then::LeftAlone(why)));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn gone_by(how: How) -> Then {
+    match how {
+        How::Plain => Then::Removed,
+        How::Detached => Then::Detached,
+    }
+}
+
+fn is_ours(path: &Path, made: FileIdentity) -> Result<bool, RemoveError> {
+    let Some(folder) = remove::open_uncovered(path)? else {
+        return Ok(false);
+    };
+    Ok(FileIdentity::of(&folder).is_ok_and(|now| now == made))
+}
+
+/// Lets a loop device go if it is the disk that was made, with its backing file.
+fn let_go(number: u32, diskseq: u64, file: FileIdentity) -> Option<Cleaned> {
+    let line = |then| Some(cleaned("loop device", format!("/dev/loop{number}"), then));
+    // Looked at before it is opened: a stranger's device is not touched at all.
+    if !facts::loop_is_bound(number) {
+        return None;
+    }
+    if facts::loop_diskseq(number) != Some(diskseq) {
+        return line(Then::LeftAlone("another disk has this number now".into()));
+    }
+    match clear(number, diskseq, file) {
+        Ok(Some(why)) => return line(Then::LeftAlone(why.into())),
+        Ok(None) => {}
+        Err(Errno::ENXIO) => return None,
+        Err(errno) => return line(Then::Stuck(errno.desc().into())),
+    }
+    let until = Instant::now() + PATIENCE;
+    while facts::loop_is_bound(number) && facts::loop_diskseq(number) == Some(diskseq) {
+        if Instant::now() > until {
+            return line(Then::Stuck(
+                "somebody uses it; it goes with its last user".into(),
+            ));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    line(Then::Removed)
+}
+
+/// Some reason not to, or none: it is let go.
+fn clear(number: u32, diskseq: u64, file: FileIdentity) -> Result<Option<&'static str>, Errno> {
+    let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
+    let device = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(format!("/dev/loop{number}"));
+    let device =
+        device.map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
+    let fd = device.as_raw_fd();
+    let mut seen = 0_u64;
+    // SAFETY: the kernel writes one 64-bit number.
+    Errno::result(unsafe { libc::ioctl(fd, BLKGETDISKSEQ, &raw mut seen) })?;
+    // SAFETY: loop_info64 is plain data, for which all zeroes is a valid value.
+    let mut info: loop_info64 = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes one loop_info64.
+    Errno::result(unsafe { libc::ioctl(fd, LOOP_GET_STATUS64.into(), &raw mut info) })?;
+    if seen != diskseq {
+        return Ok(Some("another disk has this number now"));
+    }
+    if (info.lo_device, info.lo_inode) != (file.dev, file.ino) {
+        return Ok(Some("another file is behind it now"));
+    }
+    // SAFETY: takes no argument.
+    Errno::result(unsafe { libc::ioctl(fd, LOOP_CLR_FD.into(), 0) })?;
+    Ok(None)
+}
+
+/// Removes the folders that are still the ones that were made.
+fn remove(entry: &Entry) -> Option<Cleaned> {
+    let (what, object, done) = match entry {
+        Entry::Folder {
+            path,
+            made: Some(made),
+        } => (
+            "folder",
+            path,
+            remove::remove_if(path, *made).map(|removed| removed.folders > 0),
+        ),
+        Entry::Parent {
+            path,
+            made: Some(made),
+        } => ("folder", path, remove::rmdir_if(path, *made)),
+        Entry::Folder { path, made: None } if path.symlink_metadata().is_ok() => {
+            let why = "the run died while it was made, and nothing tells whose it is".to_owned();
+            return Some(cleaned("folder", show(path), Then::LeftAlone(why)));
+        }
+        Entry::Volume { endpoint, id, name } => {
+            let object = id.as_ref().map_or_else(
+                || format!("named {name}"),
+                |id| format!("{id} (named {name})"),
+            );
+            let why = format!("only the driver at {endpoint} can delete it");
+            return Some(cleaned("volume", object, Then::LeftAlone(why)));
+        }
+        _ => return None,
+    };
+    let then = match done {
+        Ok(false) => return None,
+        Ok(true) => Then::Removed,
+        Err(error @ (RemoveError::Stranger { .. } | RemoveError::Symlink { .. })) => {
+            Then::LeftAlone(error.to_string())
+        }
+        Err(error) => Then::Stuck(error.to_string()),
+    };
+    Some(cleaned(what, show(object), then))
+}

@@ -1,0 +1,67 @@
+//! Holders of a busy mount.
+
+use std::ffi::CString;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::Duration;
+
+use super::errand::{Child, Errand};
+use super::facts::ProcessIdentity;
+
+/// How long a holder may take to get hold.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A small process that keeps a mount busy until this is dropped. It holds
+/// nothing else, and ends when the harness dies.
+#[derive(Debug)]
+pub struct Holder {
+    child: Child,
+}
+
+impl Holder {
+    /// Keeps a file or folder open.
+    ///
+    /// # Errors
+    /// It cannot be opened, or not in time.
+    pub fn open_file(path: &Path) -> io::Result<Self> {
+        let held = c_path(path)?;
+        Self::send(&Errand::HoldOpen { path: &held }, path)
+    }
+
+    /// Has a folder as its working directory.
+    ///
+    /// # Errors
+    /// It cannot be entered, or not in time.
+    pub fn working_directory(path: &Path) -> io::Result<Self> {
+        let held = c_path(path)?;
+        Self::send(&Errand::HoldDirectory { path: &held }, path)
+    }
+
+    fn send(errand: &Errand<'_>, path: &Path) -> io::Result<Self> {
+        let child = Child::send(errand)?;
+        match child.answer(PATIENCE) {
+            Some(Ok(())) => Ok(Self { child }),
+            Some(Err(error)) => Err(io::Error::new(
+                error.kind(),
+                format!("hold {}: {error}", path.display()),
+            )),
+            None => {
+                let late = format!("hold {}: no answer within {PATIENCE:?}", path.display());
+                Err(io::Error::new(io::ErrorKind::TimedOut, late))
+            }
+        }
+    }
+
+    /// The process, for the journal.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn id(&self) -> io::Result<ProcessIdentity> {
+        ProcessIdentity::of(self.child.pid())
+    }
+}
+
+fn c_path(path: &Path) -> io::Result<CString> {
+    Ok(CString::new(path.as_os_str().as_bytes())?)
+}
