@@ -1,12 +1,12 @@
 //! What a check made: its claim in the ledger, and what the negation through
 //! the driver has to take back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 
 use super::kind::Kind;
 use super::volume::Want;
 use crate::lab::OurPath;
-use crate::node::LoopDevice;
+use crate::node::{DiskId, LoopDevice};
 
 /// All that one check made, in the order of making.
 #[derive(Debug, Default)]
@@ -45,7 +45,7 @@ pub struct VolumeClaim {
     /// Loop devices that first appeared when it was staged or published.
     pub devices: Vec<LoopDevice>,
     /// The loop devices there were before its first step on the node.
-    pub loops_before: Option<BTreeSet<u64>>,
+    pub loops_before: Option<HashSet<DiskId>>,
     /// It is the user's, and not marked `scratch`: it is only read.
     pub given_read_only: bool,
     /// Its place among the user's static volumes, to be given back.

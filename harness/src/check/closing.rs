@@ -76,15 +76,21 @@ impl Session {
         for mount in self.mounts_left() {
             stayed.push((None, entry("mount", mount, "removed by force".to_owned())));
         }
-        self.remember_left(&stayed);
-        lab::unmount_all(self.layout.root()).await;
+        for (_, entry) in &stayed {
+            self.remember_left(format!("{} {}", entry.what, entry.object));
+        }
+        for folder in self.layout.owned() {
+            lab::take_down(&folder).await;
+        }
         stayed
     }
 
     /// The mounts below our own folders, in the order of the table.
     fn mounts_left(&self) -> Vec<String> {
         let Ok(table) = MountTable::ours() else { return Vec::new() };
-        table.under(self.layout.root()).iter().map(|mount| mount.line()).collect()
+        let folders = self.layout.owned();
+        let below = folders.iter().flat_map(|folder| table.under(folder));
+        below.map(|mount| mount.line()).collect()
     }
 
     /// Releases a loop device that stayed, if it carries a file of a driver

@@ -12,7 +12,7 @@ use csi_proto::v1::plugin_capability::service::Type as Service;
 use super::kind::Kind;
 use super::outcome::{Lacking, Skip};
 use super::step::Access;
-use crate::config::{Config, Consent};
+use crate::config::{AccessType, Allow, Config, StaticVolume};
 
 /// What a plan is made from.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +23,8 @@ pub struct Facts {
     pub version: String,
     /// Numbers of the plugin's services; unknown ones are kept.
     pub services: BTreeSet<i32>,
+    /// Numbers of the plugin's ways to expand volumes.
+    pub expansion: BTreeSet<i32>,
     /// Numbers of the controller's capabilities; unknown ones are kept.
     pub controller: BTreeSet<i32>,
     /// Numbers of the node's capabilities; unknown ones are kept.
@@ -36,7 +38,7 @@ pub struct Facts {
     /// We are root, with `CAP_SYS_ADMIN`: mounts can be made, seen and removed.
     pub can_mount: bool,
     /// What the user allowed.
-    pub allowed: BTreeSet<Consent>,
+    pub allowed: BTreeSet<Allow>,
     /// Why the driver's mount namespace cannot be read; none: it can.
     pub no_driver_namespace: Option<String>,
     /// What the user said.
@@ -84,6 +86,10 @@ impl Facts {
     /// Whether the user named this access type: then a refusal is a finding,
     /// and not just a thing that is not offered.
     pub fn claims(&self, access: Access) -> bool {
+        let access = match access {
+            Access::Mount => AccessType::Mount,
+            Access::Block => AccessType::Block,
+        };
         self.config.volume.access_types.contains(&access)
     }
 
@@ -102,9 +108,7 @@ impl Facts {
         if !self.asks(access) {
             return lack(format!("{access} in volume.access_types"), Lacking::User);
         }
-        let given = |v: &crate::config::StaticVolume| {
-            v.access_types.is_empty() && access == Access::Mount || v.access_types.contains(&access)
-        };
+        let given = |volume: &StaticVolume| is_of(volume, access);
         if self.creates() || self.config.volumes.iter().any(given) {
             return None;
         }
@@ -113,6 +117,21 @@ impl Facts {
             return lack(need.into(), Lacking::User);
         }
         lack(format!("a {access} volume among volumes:"), Lacking::User)
+    }
+
+    /// What is lacking for volumes of this kind, if anything.
+    pub fn lacks_kind(&self, kind: &Kind) -> Option<Skip> {
+        self.lacks_volume(kind.access())
+    }
+
+    /// Where this node lies, as the driver says or the user.
+    pub fn topology(&self) -> Option<v1::TopologyRequirement> {
+        let said = self.node_info.as_ref().and_then(|info| info.accessible_topology.clone());
+        let segments = &self.config.topology;
+        let own = (!segments.is_empty())
+            .then(|| v1::Topology { segments: segments.clone().into_iter().collect() });
+        let here = own.or(said)?;
+        Some(v1::TopologyRequirement { requisite: vec![here.clone()], preferred: vec![here] })
     }
 
     pub(super) fn lacks_driver_namespace(&self) -> Option<Skip> {
@@ -134,4 +153,13 @@ impl Facts {
             .map(|(service, names)| (service.to_owned(), names))
             .into()
     }
+}
+
+/// Whether a volume of the user's can be used like this.
+pub(super) fn is_of(volume: &StaticVolume, access: Access) -> bool {
+    let of = |kind: &AccessType| match kind {
+        AccessType::Mount => access == Access::Mount,
+        AccessType::Block => access == Access::Block,
+    };
+    volume.access_types.iter().any(of)
 }

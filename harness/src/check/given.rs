@@ -1,7 +1,10 @@
 //! Volumes that the user names, for drivers that create none.
 
+use csi_proto::v1::volume_capability::access_mode::Mode;
+
 use super::claims::VolumeClaim;
 use super::cx::Cx;
+use super::facts::is_of;
 use super::kind::Kind;
 use super::stop::Stop;
 use super::volume::Want;
@@ -12,42 +15,42 @@ use crate::config::StaticVolume;
 pub(super) fn take(cx: &Cx, want: Want, kind: Kind) -> Result<VolumeClaim, Stop> {
     let volumes = &cx.session.config().volumes;
     let fits = |volume: &StaticVolume| fits(volume, &want, &kind);
-    let template = volumes.iter().find(|v| fits(v) && v.is_template());
     let number = cx.session.number();
-    if let Some(given) = template {
-        let id = given.id_for(&cx.session.run_id, number)
-            .map_err(|e| Stop::ours("make a volume's id", e))?;
-        return Ok(claim(given, want, kind, number, id, None));
-    }
-    let fitting = |index: usize| volumes.get(index).is_some_and(fits);
-    let Some(index) = cx.session.take_static(fitting) else {
-        return Err(Stop::not_given("one more volume of this kind among volumes:"));
+    let template = volumes.iter().find(|volume| fits(volume) && volume.is_template());
+    let index = match template {
+        Some(_) => None,
+        None => {
+            let fitting = |index: usize| volumes.get(index).is_some_and(fits);
+            let free = cx.session.take_static(fitting);
+            Some(free.ok_or_else(|| Stop::not_given("one more volume of this kind among volumes:"))?)
+        }
     };
-    let given = &volumes[index];
-    Ok(claim(given, want, kind, number, given.id.clone(), Some(index)))
+    let given = template.or_else(|| volumes.get(index?));
+    let given = given.ok_or_else(|| Stop::not_given("a volume among volumes:"))?;
+    let given = given
+        .instance(&cx.session.run_id, number)
+        .map_err(|error| Stop::ours("fill in a volume's id", error))?;
+    Ok(claim(given, want, kind, number, index))
 }
 
 fn fits(volume: &StaticVolume, want: &Want, kind: &Kind) -> bool {
-    let access = volume.access_types.is_empty() && matches!(kind, Kind::Mount(_))
-        || volume.access_types.contains(&kind.access());
-    let mode = want.mode.is_none_or(|mode| {
-        volume.access_modes.is_empty() || volume.access_modes.contains(&mode)
-    });
-    // A volume that others made is never "fresh", unless each use is a new one.
-    access && mode && (!want.fresh || volume.is_template())
+    let modes = || volume.access_modes.iter().map(|mode| Mode::from(*mode));
+    let mode = want.mode.is_none_or(|mode| volume.access_modes.is_empty() || modes().any(|m| m == mode));
+    // A volume that others made is never fresh, unless each use is a new one.
+    is_of(volume, kind.access()) && mode && (!want.fresh || volume.is_template())
 }
 
-fn claim(given: &StaticVolume, want: Want, kind: Kind, number: u64, id: String, index: Option<usize>) -> VolumeClaim {
+fn claim(given: StaticVolume, mut want: Want, kind: Kind, number: u64, index: Option<usize>) -> VolumeClaim {
+    want.mode = want.mode.or_else(|| given.access_modes.first().map(|mode| Mode::from(*mode)));
+    let kind = match kind {
+        Kind::Mount(_) => Kind::Mount(given.fs_type),
+        Kind::Block => Kind::Block,
+    };
     let mut claim = VolumeClaim::new(want, kind, number);
-    claim.id = Some(id);
-    claim.context = given.context.clone();
-    if !given.publish_context.is_empty() {
-        claim.attached = Some(given.publish_context.clone());
-    }
-    if claim.want.mode.is_none() {
-        claim.want.mode = given.access_modes.first().copied();
-    }
-    claim.given_read_only = !given.scratch;
+    claim.id = Some(given.id);
+    claim.context = given.context;
+    claim.attached = Some(given.publish_context);
+    claim.given_read_only = given.read_only || !given.scratch;
     claim.given = index;
     claim
 }

@@ -1,8 +1,44 @@
 //! What is a check, a clause, a need, an outcome?
+//!
+//! A check is one static value; its body speaks to a [`Cx`] and to the handles
+//! that come from it: [`Volume`], [`Staged`], [`Published`]. What it made is in
+//! its claims, and is taken back after the body, however that ended.
 
+mod claims;
+mod closing;
+mod cx;
+mod facts;
+mod given;
+mod kind;
+mod marker;
+mod model;
+mod need;
+mod negate;
 mod outcome;
+mod published;
+mod see;
+mod session;
+mod staged;
+mod step;
+mod stop;
+mod volume;
+mod wait;
 
+pub use claims::{Claims, VolumeClaim};
+pub use cx::{Asked, Cx};
+pub use facts::Facts;
+pub use kind::Kind;
+pub use marker::Marker;
+pub use model::{Axis, Body, Check, Phase};
+pub use need::Need;
+pub use negate::{Residue, negate};
 pub use outcome::{
-    Basis, CallRecord, Clause, ClauseRef, Evidence, Lacking, LedgerEntry, Level, Outcome, SeenIn,
-    Settled, Skip,
+    Basis, CallRecord, Clause, ClauseRef, Evidence, Lacking, LedgerEntry, Level, Outcome, SeenIn, Settled, Skip,
 };
+pub use published::Published;
+pub use session::{LOOK, Session};
+pub use staged::Staged;
+pub use step::{Access, Step};
+pub use stop::{Checked, Stop};
+pub use volume::{Volume, Want};
+pub use wait::Patience;

@@ -10,7 +10,7 @@ use csi_proto::v1::plugin_capability::service::Type as Service;
 use super::facts::Facts;
 use super::outcome::{Lacking, Skip};
 use super::step::Access;
-use crate::config::Consent;
+use crate::config::Allow;
 
 /// What a check needs.
 #[derive(Debug, Clone, Copy)]
@@ -30,7 +30,7 @@ pub enum Need {
     /// Volumes that we may create and delete ourselves.
     OwnVolumes,
     /// The user's word.
-    Consent(Consent),
+    Consent(Allow),
     /// The driver's mount namespace can be read.
     DriverNamespace,
     /// All of these.

@@ -1,6 +1,6 @@
 //! Looks that a check's handles make, each noted as evidence.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::fmt;
 
 use super::cx::Cx;
@@ -10,7 +10,7 @@ use super::step::Access;
 use super::stop::Stop;
 use super::volume::Volume;
 use crate::lab::OurPath;
-use crate::node::{self, Look, LookError, Mount, MountTable, Seen};
+use crate::node::{self, DiskId, Look, LookError, Mount, MountTable, Seen};
 
 /// What is at a target path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,19 +96,17 @@ pub(super) async fn shown_at(cx: &Cx, target: &OurPath, access: Access, when: &s
 
 async fn is_block(cx: &Cx, target: &OurPath) -> Result<bool, Stop> {
     let stat = look(cx, Look::Stat { path: target.ours.clone(), follow: true }).await?;
-    Ok(matches!(stat, Ok(Seen::Stat(stat)) if stat.is_block()))
+    Ok(matches!(stat, Ok(Seen::Stat(stat)) if stat.is_block_device()))
 }
 
 /// The folder of ours that a mount shows, if it shows one: then it is no
 /// volume, but the node's own disk.
 fn own_folder(cx: &Cx, table: &MountTable, mount: &Mount) -> Option<String> {
-    let work = cx.session.layout.root();
-    let holding = table.holding(work)?;
-    let inside = holding.root.join(work.strip_prefix(&holding.point).ok()?);
-    let same_disk = mount.dev() == holding.dev();
-    (same_disk && mount.root.starts_with(&inside)).then(|| {
-        let rest = mount.root.strip_prefix(&inside).unwrap_or(&mount.root);
-        work.join(rest).display().to_string()
+    cx.session.layout.owned().into_iter().find_map(|folder| {
+        let holding = table.holding(&folder)?;
+        let inside = holding.root.join(folder.strip_prefix(&holding.point).ok()?);
+        let rest = mount.root.strip_prefix(&inside).ok()?;
+        (mount.dev() == holding.dev()).then(|| folder.join(rest).display().to_string())
     })
 }
 
@@ -153,8 +151,8 @@ pub(super) async fn path_left(cx: &Cx, path: &OurPath) -> Result<Option<String>,
 }
 
 /// The sequence numbers of the loop devices that are in use now.
-pub(super) fn disks() -> BTreeSet<u64> {
-    node::loops().unwrap_or_default().iter().map(|l| l.diskseq).collect()
+pub(super) fn disks() -> HashSet<DiskId> {
+    node::loops().unwrap_or_default().iter().map(|device| device.id).collect()
 }
 
 /// Claims the loop device that carries the volume at this path, if it came
@@ -168,9 +166,9 @@ pub(super) fn claim_disk(volume: &Volume<'_>, path: &OurPath) {
         let Some(before) = &claim.loops_before else { return };
         for device in loops {
             let named = std::ffi::OsString::from(format!("loop{}", device.number));
-            let is_it = mounted == Some(device.dev()) || as_node.as_ref() == Some(&named);
-            let known = claim.devices.iter().any(|d| d.diskseq == device.diskseq);
-            if is_it && !known && !before.contains(&device.diskseq) {
+            let is_it = mounted == Some(device.id.number) || as_node.as_ref() == Some(&named);
+            let known = claim.devices.iter().any(|d| d.id == device.id);
+            if is_it && !known && !before.contains(&device.id) {
                 claim.devices.push(device);
             }
         }

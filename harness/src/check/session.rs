@@ -2,6 +2,7 @@
 //! volumes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use super::step::Step;
 use super::stop::Stop;
 use super::volume::Want;
 use super::wait::Patience;
-use crate::client::{Answer, Client, History, Reply};
+use crate::client::{Answer, Client, Connection, History, Reply};
 use crate::config::Config;
 use crate::lab::{DriverProcess, Layout};
 use crate::node::MountTable;
@@ -42,6 +43,10 @@ pub struct Session {
     pub layout: Layout,
     /// The driver's process, where we started it.
     pub driver: Option<tokio::sync::Mutex<DriverProcess>>,
+    /// The scratch file system that a driver of our own works on.
+    pub scratch: Option<PathBuf>,
+    /// What stayed or came late, for the judgement of the run.
+    left: Mutex<Vec<String>>,
     numbers: AtomicU64,
     /// Volumes that are clean and free.
     pool: Mutex<Vec<VolumeClaim>>,
@@ -68,6 +73,8 @@ impl Session {
             facts,
             layout,
             driver: driver.map(tokio::sync::Mutex::new),
+            scratch: None,
+            left: Mutex::default(),
             numbers: AtomicU64::new(1),
             pool: Mutex::default(),
             statics: Mutex::new(statics),
@@ -92,12 +99,15 @@ impl Session {
 
     /// The pid of the driver's process, where it is known: our child's, or the
     /// user's word, or who bound the node socket.
-    pub async fn driver_pid(&self) -> Option<i32> {
+    pub async fn driver_pid(&self) -> Option<u32> {
         if let Some(driver) = &self.driver {
-            return driver.lock().await.pid();
+            return u32::try_from(driver.lock().await.id().pid).ok();
         }
-        let said = self.config().driver.pid_of_user();
-        said.or_else(|| self.history().peers().last().copied())
+        let driver = &self.config().driver;
+        let written = || std::fs::read_to_string(driver.pid_file.as_ref()?).ok()?.trim().parse().ok();
+        let said = driver.pid.or_else(written);
+        let pid = said.or_else(|| self.history().peers().last().copied())?;
+        u32::try_from(pid).ok()
     }
 
     /// The mounts as the driver sees them; none where its namespace cannot be
@@ -188,6 +198,33 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// As [`Session::wait_ready`] for a driver that should be there already: an
+    /// endpoint where nobody listens at all is told of within a second.
+    ///
+    /// # Errors
+    /// What the last try saw.
+    pub async fn wait_present(client: &Client, limit: Duration) -> Result<(), String> {
+        for endpoint in client.endpoints() {
+            let mut patience = Patience::brisk(Duration::from_millis(500));
+            while let Err(no) = Connection::open(endpoint).await {
+                if !patience.wait().await {
+                    return Err(format!("{endpoint}: {no}"));
+                }
+            }
+        }
+        Self::wait_ready(client, limit, false).await
+    }
+
+    /// Remembers what stayed or came late, for the judgement of the run.
+    pub(super) fn remember_left(&self, what: String) {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).push(what);
+    }
+
+    /// What stayed at the end of the run, or came late, in words.
+    pub fn left(&self) -> Vec<String> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Takes a clean volume of this kind from the pool.

@@ -1,0 +1,224 @@
+//! From what the user said to a driver that answers.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use csi_proto::rpc::{self, Rpc};
+use csi_proto::v1;
+
+use crate::check::{Facts, Session};
+use crate::client::{Answer, Client, Deadlines, History};
+use crate::config::{Config, Endpoint, expand};
+use crate::lab::{DriverCommand, DriverProcess, Form, Layout, PathMap, Roots, RunFolder};
+use crate::node::{self, MountTable, ProcessId};
+
+/// How a run is set up, beside the configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Setup {
+    /// The scratch file system, where our own driver runs; a foreign one has
+    /// none.
+    pub scratch: Option<PathBuf>,
+    /// The driver is one of ours: everything may be asked of it.
+    pub our_own_driver: bool,
+    /// Why mounts cannot be made and seen here; none: they can.
+    pub cannot_mount: Option<String>,
+}
+
+/// The run cannot begin: one line that says what is wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// Nothing says where the driver listens.
+    #[error("no endpoint: give --endpoint, CSI_ENDPOINT, or driver.command in the configuration")]
+    NoEndpoint,
+    /// The driver could not be started.
+    #[error("start the driver: {0}")]
+    Start(String),
+    /// It does not answer.
+    #[error("no CSI driver answers at {0}")]
+    NoDriver(String),
+    /// It does not answer, and we had started it.
+    #[error("the driver that was started does not answer: {why}{output}")]
+    NotReady {
+        /// What was seen.
+        why: String,
+        /// How it ended, and the last lines that it wrote.
+        output: String,
+    },
+    /// The run's own folders cannot be made.
+    #[error("make the run's folders: {0}")]
+    Folders(String),
+}
+
+/// Starts the driver if it is ours to start, waits until it is ready, and
+/// learns what it offers.
+///
+/// # Errors
+/// See [`SetupError`].
+pub async fn connect(config: Arc<Config>, setup: &Setup, folder: &RunFolder) -> Result<Session, SetupError> {
+    let mut driver = start(&config, setup, folder)?;
+    let ours = driver.as_ref().map(|d| Endpoint::Unix(d.socket()));
+    let controller = config.controller().cloned().or_else(|| ours.clone());
+    let node = config.node().cloned().or(ours);
+    let deadlines = Deadlines {
+        default: config.deadline,
+        by_rpc: config.deadlines.iter().map(|(rpc, d)| (rpc.to_string(), *d)).collect(),
+    };
+    let client = Client::new(controller, node, deadlines, Arc::new(History::default()));
+    if client.endpoints().is_empty() {
+        return Err(SetupError::NoEndpoint);
+    }
+    let ready = match driver {
+        Some(_) => Session::wait_ready(&client, config.driver.ready_timeout, true).await,
+        None => Session::wait_present(&client, config.driver.ready_timeout).await,
+    };
+    if let Err(why) = ready {
+        let Some(mut driver) = driver.take() else { return Err(SetupError::NoDriver(why)) };
+        let output = last_words(&mut driver).await;
+        return Err(SetupError::NotReady { why, output });
+    }
+    let mut facts = learn(&client, config.clone()).await;
+    facts.can_mount = setup.cannot_mount.is_none();
+    facts.allowed = config.allowed(setup.our_own_driver);
+    let layout = layout(&config, setup, folder, &facts.name)?;
+    let mut session = Session::new(folder.id().as_str().to_owned(), client, facts, layout, driver);
+    session.scratch.clone_from(&setup.scratch);
+    session.facts.no_driver_namespace = no_namespace(&session).await;
+    Ok(session)
+}
+
+fn start(config: &Config, setup: &Setup, folder: &RunFolder) -> Result<Option<DriverProcess>, SetupError> {
+    if config.driver.command.is_empty() {
+        return Ok(None);
+    }
+    let wrong = |e: &dyn std::fmt::Display| SetupError::Start(e.to_string());
+    let state = setup.scratch.as_deref().unwrap_or(folder.path()).join("driver");
+    std::fs::create_dir_all(&state).map_err(|e| wrong(&format!("mkdir {}: {e}", state.display())))?;
+    let socket_folder = folder.path().join("s");
+    let socket = socket_folder.join("csi.sock").display().to_string();
+    let endpoint = format!("unix://{socket}");
+    let state = state.display().to_string();
+    let values =
+        [("endpoint", endpoint.as_str()), ("socket", socket.as_str()), ("state_dir", state.as_str())];
+    let fill = |word: &String| expand(word, &values).map(OsString::from).map_err(|e| wrong(&e));
+    let command = config.driver.command.iter().map(fill).collect::<Result<Vec<_>, _>>()?;
+    let environment = config.driver.env.expose().iter()
+        .map(|(name, value)| Ok((OsString::from(name), fill(value)?)))
+        .collect::<Result<Vec<_>, SetupError>>()?;
+    let command = DriverCommand { command, environment, socket_folder };
+    DriverProcess::start(command).map(Some).map_err(|e| wrong(&e))
+}
+
+async fn last_words(driver: &mut DriverProcess) -> String {
+    let ended = driver.wait_exit(Duration::from_millis(100)).await;
+    driver.stop().await;
+    let output = driver.output();
+    let said = String::from_utf8_lossy(if output.stderr.is_empty() { &output.stdout } else { &output.stderr });
+    let lines: Vec<_> = said.lines().rev().take(5).collect();
+    let mut told = ended.map(|how| format!(" ({how})")).unwrap_or_default();
+    for line in lines.iter().rev() {
+        told.push_str("\n  ");
+        told.push_str(line);
+    }
+    told
+}
+
+async fn ask<R: Rpc>(client: &Client, request: R::Request) -> Option<R::Response> {
+    client.endpoint(R::SERVICE)?;
+    match client.call::<R>("", &request).await.answer {
+        Answer::Ok(response) => Some(response),
+        _ => None,
+    }
+}
+
+/// What the driver says of itself. What it does not answer is the finding of
+/// the check for that call.
+async fn learn(client: &Client, config: Arc<Config>) -> Facts {
+    use v1::controller_service_capability::Type as Controller;
+    use v1::node_service_capability::Type as Node;
+    use v1::plugin_capability::Type as Plugin;
+    let mut facts = Facts {
+        has_controller: client.endpoint("Controller").is_some(),
+        has_node: client.endpoint("Node").is_some(),
+        config,
+        ..Facts::default()
+    };
+    if let Some(info) = ask::<rpc::GetPluginInfo>(client, v1::GetPluginInfoRequest {}).await {
+        (facts.name, facts.version) = (info.name, info.vendor_version);
+    }
+    if let Some(said) = ask::<rpc::GetPluginCapabilities>(client, v1::GetPluginCapabilitiesRequest {}).await {
+        for capability in said.capabilities {
+            match capability.r#type {
+                Some(Plugin::Service(service)) => {
+                    facts.services.insert(service.r#type);
+                }
+                Some(Plugin::VolumeExpansion(expansion)) => {
+                    facts.expansion.insert(expansion.r#type);
+                }
+                None => {}
+            }
+        }
+    }
+    let controller = v1::plugin_capability::service::Type::ControllerService;
+    if facts.has_service(controller)
+        && let Some(said) =
+            ask::<rpc::ControllerGetCapabilities>(client, v1::ControllerGetCapabilitiesRequest {}).await
+    {
+        facts.controller = said.capabilities.into_iter()
+            .filter_map(|c| c.r#type.map(|Controller::Rpc(rpc)| rpc.r#type))
+            .collect();
+    }
+    if let Some(said) = ask::<rpc::NodeGetCapabilities>(client, v1::NodeGetCapabilitiesRequest {}).await {
+        facts.node = said.capabilities.into_iter()
+            .filter_map(|c| c.r#type.map(|Node::Rpc(rpc)| rpc.r#type))
+            .collect();
+    } else if !facts.has_service(controller) || facts.config.node_endpoint.is_none() {
+        // One socket, and nobody of the node service on it: a controller alone.
+        facts.has_node = ask::<rpc::NodeGetInfo>(client, v1::NodeGetInfoRequest {}).await.is_some();
+    }
+    if facts.has_node {
+        facts.node_info = ask::<rpc::NodeGetInfo>(client, v1::NodeGetInfoRequest {}).await;
+    }
+    facts
+}
+
+fn layout(config: &Config, setup: &Setup, folder: &RunFolder, driver: &str) -> Result<Layout, SetupError> {
+    let paths = &config.paths;
+    let work = setup.scratch.as_deref().unwrap_or(folder.path()).join("work");
+    let kubelet = paths.kubelet_root.as_ref();
+    let root = |own: &Option<PathBuf>| own.as_ref().or(kubelet).unwrap_or(&work).clone();
+    let form = match kubelet {
+        Some(_) if paths.staging_root.is_none() && paths.target_root.is_none() => {
+            Form::Kubelet { driver: driver.to_owned(), pod_uid: paths.pod_uid.clone() }
+        }
+        _ => Form::Plain,
+    };
+    let maps = paths.in_driver.iter()
+        .map(|map| PathMap { ours: map.ours.clone(), drivers: map.drivers.clone() })
+        .collect();
+    let roots = Roots { staging: root(&paths.staging_root), target: root(&paths.target_root), form, maps };
+    Layout::for_run(roots, folder.id().clone(), folder.journal().clone())
+        .map_err(|e| SetupError::Folders(e.to_string()))
+}
+
+/// Why the driver's mount namespace cannot be read; none: it can.
+async fn no_namespace(session: &Session) -> Option<String> {
+    let Some(pid) = session.driver_pid().await else {
+        return Some("its process is not known: set driver.pid or driver.pid_file".to_owned());
+    };
+    MountTable::of(pid).err().map(|error| format!("/proc/{pid}/mountinfo: {error}"))
+}
+
+/// In words, for the scope of the report.
+pub async fn namespace_in_words(session: &Session) -> String {
+    if let Some(why) = &session.facts.no_driver_namespace {
+        return format!("not read: {why}");
+    }
+    let Some(pid) = session.driver_pid().await else { return "not read".to_owned() };
+    let theirs = ProcessId::of(pid).and_then(|process| process.mount_namespace());
+    match (theirs, node::process::our_mount_namespace()) {
+        (Ok(theirs), Ok(ours)) if theirs == ours => format!("read, of process {pid}: the same as ours"),
+        _ => format!("read, of process {pid}: one of its own"),
+    }
+}
