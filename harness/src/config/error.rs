@@ -91,7 +91,11 @@ impl fmt::Display for Mistake {
             (Some(file), None) => write!(f, "{}: ", file.display())?,
             (None, _) => f.write_str("configuration: ")?,
         }
-        f.write_str(&self.message)
+        // Keys and values of the file stand in it, and may hold anything.
+        self.message.chars().try_for_each(|c| match c.is_control() {
+            true => write!(f, "{}", c.escape_default()),
+            false => write!(f, "{c}"),
+        })
     }
 }
 

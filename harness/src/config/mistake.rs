@@ -4,8 +4,8 @@
 //! taken apart it is passed on as it is: a clumsy message, never a wrong one.
 //! No message repeats a value below `secrets` or the environment.
 
-use super::Place;
 use super::nearest::unknown;
+use super::{Config, Place};
 
 /// What is wrong.
 pub(super) enum Found {
@@ -101,7 +101,26 @@ fn unknown_key(key: &str, known: &str) -> String {
     }
     // "one of `a`, `b`", "`a` or `b`", "`a`": every second piece is a name.
     let known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
-    unknown("key", key, "known here", &known)
+    match belongs(key) {
+        Some(there) if !known.contains(&key) => {
+            let all = known.join(", ");
+            format!("unknown key `{key}`; it belongs {there} (known here: {all})")
+        }
+        _ => unknown("key", key, "known here", &known),
+    }
+}
+
+/// Where a key would be right that is none here.
+fn belongs(key: &str) -> Option<String> {
+    let shape = Config::default().to_public_json();
+    let sections = shape.as_object()?;
+    if sections.contains_key(key) {
+        return Some("at the top, in no section".into());
+    }
+    sections
+        .iter()
+        .find(|(_, section)| section.get(key).is_some())
+        .map(|(name, _)| format!("below `{name}`"))
 }
 
 fn wanted(expected: &str) -> &str {

@@ -137,8 +137,7 @@ impl fmt::Display for Quantity {
         let bytes = u128::from(self.0);
         let exact = UNITS
             .iter()
-            .filter(|(name, unit)| name.ends_with('i') && bytes >= *unit && bytes % unit == 0)
-            .next_back();
+            .rfind(|(name, unit)| name.ends_with('i') && bytes >= *unit && bytes % unit == 0);
         match exact {
             Some((name, unit)) => write!(f, "{}{name}", bytes / unit),
             None => write!(f, "{bytes}"),

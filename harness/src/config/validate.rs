@@ -83,9 +83,9 @@ impl Problems {
     }
 
     /// A program and its arguments, where there are any.
-    fn command(&mut self, path: &[Step], command: &[String], known: &[&str]) {
+    fn command(&mut self, path: Vec<Step>, command: &[String], known: &[&str]) {
         for (i, word) in command.iter().enumerate() {
-            let here = [path, &[Step::Index(i)]].concat();
+            let here = [path.as_slice(), &[Step::Index(i)]].concat();
             match i {
                 0 if word.is_empty() => self.add(here, "the program is missing"),
                 _ => self.template(here, word, known),
@@ -112,7 +112,7 @@ fn endpoints(config: &Config, found: &mut Problems) {
 
 fn driver(config: &Config, found: &mut Problems) {
     let driver = &config.driver;
-    found.command(&at!["driver", "command"], &driver.command, DRIVER_VARIABLES);
+    found.command(at!["driver", "command"], &driver.command, DRIVER_VARIABLES);
     for (name, value) in driver.env.expose() {
         let path = at!["driver", "env", name.as_str()];
         found.template(path.clone(), value, DRIVER_VARIABLES);
@@ -153,7 +153,8 @@ fn driver(config: &Config, found: &mut Problems) {
         found.template(at!["driver", key], template, NAME_VARIABLES);
     }
     // Without a number all volumes of a run would have one name.
-    let with_number = driver.name_template.contains("${n}");
+    let name = &driver.name_template;
+    let with_number = name.is_empty() || name.contains("${n}");
     let message = "must hold `${n}`, or all volumes would have one name";
     found.unless(with_number, at!["driver", "name_template"], message);
 
@@ -161,7 +162,7 @@ fn driver(config: &Config, found: &mut Problems) {
         ("after_create_volume", &config.hooks.after_create_volume),
         ("before_node_stage", &config.hooks.before_node_stage),
     ] {
-        found.command(&at!["hooks", key], command, HOOK_VARIABLES);
+        found.command(at!["hooks", key], command, HOOK_VARIABLES);
     }
 }
 
