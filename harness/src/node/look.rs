@@ -28,27 +28,18 @@ mod slate;
 mod tests;
 
 pub use ask::{
-    is_free, open_device, read_device, read_dir, read_file, remove_file, stat, stat_follow, statfs,
-    write_device, write_file,
+    is_free, loop_status, open_device, read_device, read_dir, read_file, remove_file, stat,
+    stat_follow, statfs, write_device, write_file,
 };
 pub use parent::{abandoned, look_now, reap};
-pub use seen::{DeviceSeen, FileStat, FsStat, Listing, Name, Seen};
+pub use seen::{DeviceSeen, FileStat, FsStat, Listing, LoopSeen, Name, Seen};
 
+use super::block::DiskId;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The most that one look reads or writes, in bytes.
 pub const MAX_BYTES: usize = 64 * 1024;
-
-/// Which block device a look may write to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OnlyDevice {
-    /// Its number: major, minor.
-    pub number: (u32, u32),
-    /// Its disk sequence number, where the kernel has it (5.15): `loop0` of
-    /// now is not `loop0` of a second ago.
-    pub diskseq: Option<u64>,
-}
 
 /// One raw look. Paths are absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,7 +117,7 @@ pub enum Look {
         /// The device.
         path: PathBuf,
         /// What the path must show; nothing is written to anything else.
-        only: OnlyDevice,
+        only: DiskId,
         /// At which byte.
         offset: u64,
         /// At most [`MAX_BYTES`].
@@ -138,6 +129,12 @@ pub enum Look {
     /// once. Only between calls: an honest mkfs of that moment would fail.
     OpenExclusive {
         /// The device.
+        path: PathBuf,
+    },
+    /// What a loop device says of the file behind it (`LOOP_GET_STATUS64`,
+    /// loop(4)). Only between calls, as for any open of a device.
+    LoopStatus {
+        /// The loop device.
         path: PathBuf,
     },
     /// Waits until it is killed, for the tests of the deadline.
@@ -159,7 +156,8 @@ impl Look {
             | Look::OpenDevice { path, .. }
             | Look::ReadDevice { path, .. }
             | Look::WriteDevice { path, .. }
-            | Look::OpenExclusive { path } => path,
+            | Look::OpenExclusive { path }
+            | Look::LoopStatus { path } => path,
             #[cfg(test)]
             Look::Sleep => Path::new("/"),
         }

@@ -1,8 +1,7 @@
 //! The looks by name, each with its own kind of answer.
 
-use super::{
-    DeviceSeen, FileStat, FsStat, Listing, Look, LookError, OnlyDevice, Seen, look as ask,
-};
+use super::{DeviceSeen, FileStat, FsStat, Listing, Look, LookError, LoopSeen, Seen, look as ask};
+use crate::node::block::DiskId;
 use std::path::Path;
 use std::time::Duration;
 
@@ -59,10 +58,12 @@ asks! {
         |path, offset, len| Look::ReadDevice { path, offset, len }, Seen::Bytes(bytes) => bytes
     }
     /// [`Look::WriteDevice`], and syncs it.
-    write_device(only: OnlyDevice, offset: u64, bytes: Vec<u8>) -> () {
+    write_device(only: DiskId, offset: u64, bytes: Vec<u8>) -> () {
         |path, only, offset, bytes| Look::WriteDevice { path, only, offset, bytes, fsync: true },
         Seen::Written => ()
     }
     /// [`Look::OpenExclusive`]: whether nobody uses the device.
     is_free() -> bool { |path| Look::OpenExclusive { path }, Seen::Exclusive { free } => free }
+    /// [`Look::LoopStatus`].
+    loop_status() -> LoopSeen { |path| Look::LoopStatus { path }, Seen::Loop(seen) => seen }
 }

@@ -4,9 +4,12 @@
 //! no allocation, no lock, no panic. Everything here is libc's thin wrappers
 //! of system calls; arguments were made before the fork.
 
-use super::seen::{DeviceSeen, FileStat, FsStat};
+use super::Look;
+use super::seen::{DeviceSeen, FileStat, FsStat, LoopSeen};
 use super::slate::{Call, Not, Reply, Slate};
-use super::{Look, OnlyDevice};
+use crate::node::block::DiskId;
+use crate::node::loops::BackingId;
+use linux_raw_sys::loop_device::{LOOP_GET_STATUS64, loop_info64};
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
 
@@ -133,6 +136,7 @@ fn answer(look: &Look, path: &CStr, slate: &Slate) -> Step<Reply> {
             Err(Reply::Os(Call::Open, libc::EBUSY)) => Ok(Reply::Exclusive { free: false }),
             Err(reply) => Err(reply),
         },
+        Look::LoopStatus { .. } => loop_status(open_block(path, libc::O_RDONLY)?),
         #[cfg(test)]
         Look::Sleep => loop {
             // SAFETY: takes nothing; ends with a signal.
@@ -186,8 +190,13 @@ fn stat_at(dir: i32, path: &CStr, flags: i32) -> Step<FileStat> {
         allocated: (stat.st_blocks as u64).wrapping_mul(512),
         uid: stat.st_uid,
         gid: stat.st_gid,
-        nlink: stat.st_nlink as u64,
+        nlink: wide(stat.st_nlink),
     })
+}
+
+/// For a type whose width is the architecture's.
+fn wide(number: impl Into<u64>) -> u64 {
+    number.into()
 }
 
 fn statfs(path: &CStr) -> Step<Reply> {
@@ -267,21 +276,41 @@ fn device(fd: i32) -> Step<DeviceSeen> {
         libc::ioctl(fd, BLKGETDISKSEQ, &raw mut diskseq) == 0
     };
     Ok(DeviceSeen {
-        number: fstat(fd)?.rdev,
+        disk: DiskId {
+            number: fstat(fd)?.rdev,
+            diskseq: if known { Some(diskseq) } else { None },
+        },
         size,
         read_only: read_only != 0,
-        diskseq: if known { Some(diskseq) } else { None },
     })
 }
 
-fn is_only(fd: i32, only: OnlyDevice) -> Step<()> {
-    let found = device(fd)?;
+fn is_only(fd: i32, only: DiskId) -> Step<()> {
+    let found = device(fd)?.disk;
     let same_disk = only.diskseq.is_none() || only.diskseq == found.diskseq;
     if found.number == only.number && same_disk {
         Ok(())
     } else {
         Err(Reply::Not(Not::ThatDevice))
     }
+}
+
+fn loop_status(fd: i32) -> Step<Reply> {
+    let mut info = MaybeUninit::<loop_info64>::zeroed();
+    // SAFETY: there is room for what this ioctl writes.
+    let got = unsafe { libc::ioctl(fd, LOOP_GET_STATUS64 as libc::Ioctl, info.as_mut_ptr()) };
+    checked(Call::Ioctl, got.into())?;
+    // SAFETY: zeroed, and then filled by the kernel; it is numbers alone.
+    let info = unsafe { info.assume_init() };
+    Ok(Reply::Loop(LoopSeen {
+        disk: device(fd)?.disk,
+        backing: BackingId {
+            dev: (libc::major(info.lo_device), libc::minor(info.lo_device)),
+            ino: info.lo_inode,
+        },
+        offset: info.lo_offset,
+        flags: info.lo_flags,
+    }))
 }
 
 /// Offsets in `struct linux_dirent64`.

@@ -1,5 +1,7 @@
 //! What a look showed.
 
+use crate::node::block::DiskId;
+use crate::node::loops::BackingId;
 use std::ffi::OsString;
 
 /// What a look showed.
@@ -19,6 +21,8 @@ pub enum Seen {
     Removed,
     /// Of `OpenDevice`.
     Device(DeviceSeen),
+    /// Of `LoopStatus`.
+    Loop(LoopSeen),
     /// Of `OpenExclusive`.
     Exclusive {
         /// Nobody else uses the device; false for `EBUSY`.
@@ -113,12 +117,23 @@ pub struct Name {
 /// An opened (and closed) block device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeviceSeen {
-    /// Its number: major, minor.
-    pub number: (u32, u32),
+    /// Which disk it is; `diskseq` by `BLKGETDISKSEQ` (Linux 5.15).
+    pub disk: DiskId,
     /// Its size in bytes (`BLKGETSIZE64`).
     pub size: u64,
     /// It refuses writes (`BLKROGET`).
     pub read_only: bool,
-    /// Its disk sequence number (`BLKGETDISKSEQ`, Linux 5.15).
-    pub diskseq: Option<u64>,
+}
+
+/// What a loop device says of the file behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoopSeen {
+    /// Which disk it is.
+    pub disk: DiskId,
+    /// The very file, whatever its name is by now.
+    pub backing: BackingId,
+    /// Where in the file the device begins, in bytes.
+    pub offset: u64,
+    /// `LO_FLAGS_*`.
+    pub flags: u32,
 }

@@ -1,6 +1,6 @@
 //! The memory in which the child leaves its answer.
 
-use super::seen::{DeviceSeen, FileStat, FsStat};
+use super::seen::{DeviceSeen, FileStat, FsStat, LoopSeen};
 use std::io;
 use std::mem::size_of;
 use std::ptr::NonNull;
@@ -70,6 +70,7 @@ pub(super) enum Reply {
     Stat(FileStat),
     StatFs(FsStat),
     Device(DeviceSeen),
+    Loop(LoopSeen),
     Exclusive {
         free: bool,
     },

@@ -140,7 +140,7 @@ fn a_marker_is_written_to_a_file_and_to_nothing_else() -> Result<(), Box<dyn std
 
 #[test]
 fn what_is_no_block_device_is_not_opened_as_one() {
-    let only = OnlyDevice {
+    let only = DiskId {
         number: (1, 3),
         diskseq: None,
     };
