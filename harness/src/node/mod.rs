@@ -3,6 +3,7 @@
 //! | file | answers |
 //! |---|---|
 //! | [`mountinfo`] | which mounts are there, ours or another process's? |
+//! | [`statmount`] | which mount is on top at one path, at the same cost among many? |
 //! | [`look`] | what does an untrusted path show, when looking may never come back? |
 //! | [`block`] | which block device is behind a number, and is it still the same one? |
 //! | [`loops`] | which loop devices are there, and what is behind them? |
@@ -15,6 +16,7 @@ pub mod look;
 pub mod loops;
 pub mod mountinfo;
 pub mod process;
+pub mod statmount;
 
 pub use block::{BlockDevice, DiskId, block_device};
 pub use host::{Feature, Host};
