@@ -8,10 +8,12 @@
 //! | [`block`] | which block device is behind a number, and is it still the same one? |
 //! | [`loops`] | which loop devices are there, and what is behind them? |
 //! | [`process`] | who is that process, does it still live, what does it hold? |
+//! | [`klog`] | what has the kernel logged since? |
 //! | [`host`] | what can this host do? |
 
 pub mod block;
 pub mod host;
+pub mod klog;
 pub mod look;
 pub mod loops;
 pub mod mountinfo;
@@ -20,6 +22,7 @@ pub mod statmount;
 
 pub use block::{BlockDevice, DiskId, block_device};
 pub use host::{Feature, Host};
+pub use klog::KernelLog;
 pub use look::{Look, LookError, Seen};
 pub use loops::{BackingId, LoopDevice, loops};
 pub use mountinfo::{Mount, MountTable};

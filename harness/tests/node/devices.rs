@@ -3,7 +3,7 @@
 use crate::{Done, Folder, SOON, wait};
 use csi_harness::node::look::{self, LookError};
 use csi_harness::node::{
-    BackingId, BlockDevice, DiskId, LoopDevice, MountTable, block_device, loops,
+    BackingId, BlockDevice, DiskId, KernelLog, LoopDevice, MountTable, block_device, loops,
 };
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use std::error::Error;
@@ -235,5 +235,21 @@ pub(crate) fn frozen() -> Done {
     }
     assert_eq!(look::abandoned(), 0);
     assert!(wait(look::stat(&target, SOON))?.is_dir());
+    Ok(())
+}
+
+pub(crate) fn kernel_log() -> Done {
+    let said = |n| {
+        format!(
+            "csi-harness: a line for a test, {} of {n}",
+            std::process::id()
+        )
+    };
+    fs::write("/dev/kmsg", format!("<7>{}", said(1)))?;
+    let mut log = KernelLog::at_end()?;
+    fs::write("/dev/kmsg", format!("<7>{}", said(2)))?;
+    let news = log.news()?;
+    let heard = |text: String| news.records.iter().filter(|r| r.text == text).count();
+    assert_eq!((heard(said(1)), heard(said(2))), (0, 1));
     Ok(())
 }

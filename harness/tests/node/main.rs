@@ -84,6 +84,11 @@ fn main() -> ExitCode {
             &["loop", "ext4"],
             devices::frozen,
         ),
+        trial(
+            "the_kernel_log_is_read_from_a_cursor",
+            &["kernel-log"],
+            devices::kernel_log,
+        ),
     ];
     libtest_mimic::run(&arguments, trials).exit_code()
 }
