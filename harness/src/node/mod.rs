@@ -3,21 +3,26 @@
 //! | file | answers |
 //! |---|---|
 //! | [`mountinfo`] | which mounts are there, ours or another process's? |
+//! | [`statmount`] | which mount is on top at one path, at the same cost among many? |
 //! | [`look`] | what does an untrusted path show, when looking may never come back? |
 //! | [`block`] | which block device is behind a number, and is it still the same one? |
 //! | [`loops`] | which loop devices are there, and what is behind them? |
 //! | [`process`] | who is that process, does it still live, what does it hold? |
+//! | [`klog`] | what has the kernel logged since? |
 //! | [`host`] | what can this host do? |
 
 pub mod block;
 pub mod host;
+pub mod klog;
 pub mod look;
 pub mod loops;
 pub mod mountinfo;
 pub mod process;
+pub mod statmount;
 
 pub use block::{BlockDevice, DiskId, block_device};
 pub use host::{Feature, Host};
+pub use klog::KernelLog;
 pub use look::{Look, LookError, Seen};
 pub use loops::{BackingId, LoopDevice, loops};
 pub use mountinfo::{Mount, MountTable};

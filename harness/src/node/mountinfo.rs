@@ -5,7 +5,7 @@
 //! Reading it looks at the kernel's own list and never at the paths in it, so
 //! it cannot hang on a server that is away.
 
-mod line;
+pub(super) mod line;
 #[cfg(test)]
 mod tests;
 

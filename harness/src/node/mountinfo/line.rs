@@ -26,9 +26,9 @@ pub(super) fn parse(line: &[u8]) -> Option<Mount> {
         minor: number(&dev[colon + 1..])?,
         ..Mount::default()
     };
-    let root = fields.next()?;
-    mount.root_deleted = root.ends_with(DELETED);
-    mount.root = path(root.strip_suffix(DELETED).unwrap_or(root))?;
+    let (root, deleted) = root(fields.next()?);
+    mount.root_deleted = deleted;
+    mount.root = path(root)?;
     mount.point = path(fields.next()?)?;
     mount.options = options(fields.next()?);
     loop {
@@ -42,6 +42,14 @@ pub(super) fn parse(line: &[u8]) -> Option<Mount> {
     mount.super_options = options(fields.next().unwrap_or_default());
     // A field too many: a space that should have been escaped was not.
     fields.all(<[u8]>::is_empty).then_some(mount)
+}
+
+/// Takes the kernel's mark off a root, and says whether there was one.
+pub(in crate::node) fn root(text: &[u8]) -> (&[u8], bool) {
+    match text.strip_suffix(DELETED) {
+        Some(root) => (root, true),
+        None => (text, false),
+    }
 }
 
 fn optional(mount: &mut Mount, field: &[u8]) {
