@@ -34,7 +34,8 @@ impl Session {
             return Self::wait_ready(&self.client, limit.min(Duration::from_secs(10)), true).await;
         };
         let mut driver = driver.lock().await;
-        let how = driver.how_it_ended(Duration::from_secs(2)).await;
+        let how = driver.wait_exit(Duration::from_secs(2)).await;
+        let how = how.map_or_else(|| "it stopped answering".to_owned(), |how| how.to_string());
         self.history().died(how);
         driver.restart().await.map_err(|e| e.to_string())?;
         drop(driver);
@@ -47,7 +48,7 @@ impl Session {
     /// Why it stays, in words.
     pub async fn delete(&self, volume: &VolumeClaim, check: &str) -> Result<(), String> {
         let volume_id = volume.id.clone().ok_or("its id was never told")?;
-        let request = v1::DeleteVolumeRequest { volume_id, secrets: self.config().secrets.of("DeleteVolume") };
+        let request = v1::DeleteVolumeRequest { volume_id, secrets: self.secrets("DeleteVolume") };
         if self.history().missed_by("DeleteVolume") >= 2 {
             return Err("DeleteVolume is not asked again".into());
         }
@@ -97,7 +98,14 @@ impl Session {
     /// that we started ourselves; in words, what became of it.
     pub(super) async fn release(&self, device: &LoopDevice) -> String {
         match &self.scratch {
-            Some(scratch) if device.backing.starts_with(scratch) => lab::release_loop(device).await,
+            Some(scratch) if device.backing.starts_with(scratch) => {
+                match lab::Entry::loop_device(device.number, &device.backing) {
+                    Ok(seen) => tokio::task::spawn_blocking(move || lab::release_loop(&seen))
+                        .await
+                        .unwrap_or_else(|error| format!("left: {error}")),
+                    Err(error) => format!("left: {error}"),
+                }
+            }
             _ => "left: the device is the driver's".to_owned(),
         }
     }

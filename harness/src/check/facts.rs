@@ -69,32 +69,13 @@ impl Facts {
     /// The kinds of volumes that the user asks for; by default one of each
     /// access, the file system being the driver's choice.
     pub fn kinds(&self) -> Vec<Kind> {
-        let volume = &self.config.volume;
-        let mut kinds = Vec::new();
-        if self.asks(Access::Mount) {
-            if volume.file_systems.is_empty() {
-                kinds.push(Kind::Mount(String::new()));
-            }
-            kinds.extend(volume.file_systems.iter().map(|fs| Kind::Mount(fs.clone())));
-        }
-        if self.asks(Access::Block) {
-            kinds.push(Kind::Block);
-        }
-        kinds
+        kinds(&self.config)
     }
 
     /// Whether the user named this access type: then a refusal is a finding,
     /// and not just a thing that is not offered.
     pub fn claims(&self, access: Access) -> bool {
-        let access = match access {
-            Access::Mount => AccessType::Mount,
-            Access::Block => AccessType::Block,
-        };
-        self.config.volume.access_types.contains(&access)
-    }
-
-    fn asks(&self, access: Access) -> bool {
-        self.config.volume.access_types.is_empty() || self.claims(access)
+        claims(&self.config, access)
     }
 
     pub(super) fn lacks_volume(&self, access: Access) -> Option<Skip> {
@@ -105,7 +86,7 @@ impl Facts {
         if !self.can_mount {
             return lack("root with CAP_SYS_ADMIN".into(), Lacking::Host);
         }
-        if !self.asks(access) {
+        if !self.kinds().iter().any(|kind| kind.access() == access) {
             return lack(format!("{access} in volume.access_types"), Lacking::User);
         }
         let given = |volume: &StaticVolume| is_of(volume, access);
@@ -162,4 +143,30 @@ pub(super) fn is_of(volume: &StaticVolume, access: Access) -> bool {
         AccessType::Block => access == Access::Block,
     };
     volume.access_types.iter().any(of)
+}
+
+fn claims(config: &Config, access: Access) -> bool {
+    let access = match access {
+        Access::Mount => AccessType::Mount,
+        Access::Block => AccessType::Block,
+    };
+    config.volume.access_types.contains(&access)
+}
+
+/// The kinds of volumes that the user asks for; by default one of each access,
+/// the file system being the driver's choice.
+pub fn kinds(config: &Config) -> Vec<Kind> {
+    let volume = &config.volume;
+    let asks = |access| volume.access_types.is_empty() || claims(config, access);
+    let mut kinds = Vec::new();
+    if asks(Access::Mount) {
+        if volume.file_systems.is_empty() {
+            kinds.push(Kind::Mount(String::new()));
+        }
+        kinds.extend(volume.file_systems.iter().map(|fs| Kind::Mount(fs.clone())));
+    }
+    if asks(Access::Block) {
+        kinds.push(Kind::Block);
+    }
+    kinds
 }

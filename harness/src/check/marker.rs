@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use super::step::Access;
-use crate::node::Look;
+use crate::node::{DiskId, Look};
 
 /// Where a block marker lies: past what a partition table or a superblock
 /// probe reads at the start, well inside the smallest volume.
@@ -44,13 +44,20 @@ impl Marker {
         bytes == self.bytes()
     }
 
-    pub(super) fn write_look(&self, target: &Path, access: Access) -> Look {
-        match access {
-            Access::Mount => Look::WriteFile { path: target.join(self.file()), bytes: self.bytes() },
-            Access::Block => {
-                Look::WriteDevice { path: target.to_owned(), offset: self.offset, bytes: self.bytes() }
-            }
+    pub(super) fn write_file(&self, target: &Path) -> Look {
+        Look::WriteFile {
+            path: target.join(self.file()),
+            bytes: self.bytes(),
+            create: true,
+            truncate: true,
+            fsync: true,
         }
+    }
+
+    /// Onto this disk, and no other.
+    pub(super) fn write_device(&self, target: &Path, only: DiskId) -> Look {
+        let (path, bytes) = (target.to_owned(), self.bytes());
+        Look::WriteDevice { path, only, offset: self.offset, bytes, fsync: true }
     }
 
     pub(super) fn read_look(&self, target: &Path, access: Access) -> Look {

@@ -9,6 +9,7 @@ mod closing;
 mod cx;
 mod facts;
 mod given;
+mod hooks;
 mod kind;
 mod marker;
 mod model;
@@ -26,7 +27,7 @@ mod wait;
 
 pub use claims::{Claims, VolumeClaim};
 pub use cx::{Asked, Cx};
-pub use facts::Facts;
+pub use facts::{Facts, kinds};
 pub use kind::Kind;
 pub use marker::Marker;
 pub use model::{Axis, Body, Check, Phase};
@@ -36,7 +37,7 @@ pub use outcome::{
     Basis, CallRecord, Clause, ClauseRef, Evidence, Lacking, LedgerEntry, Level, Outcome, SeenIn, Settled, Skip,
 };
 pub use published::Published;
-pub use session::{LOOK, Session};
+pub use session::{LOOK, SETTLE, Session};
 pub use staged::Staged;
 pub use step::{Access, Step};
 pub use stop::{Checked, Stop};

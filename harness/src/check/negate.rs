@@ -47,7 +47,7 @@ async fn settle(cx: &Cx, volume: &mut VolumeClaim, passed: bool) -> Vec<Residue>
     }
     for path in volume.targets.drain(..).chain(volume.staged.drain(..)) {
         // A folder that is not empty is told of by the ledger of the run.
-        let _ = cx.session.layout.give_up(&path);
+        let _ = path.remove();
     }
     finish(cx, volume, clean && passed, &mut stayed).await;
     stayed
@@ -85,7 +85,7 @@ async fn off_the_node(cx: &Cx, volume: &mut VolumeClaim) {
         let request = v1::ControllerUnpublishVolumeRequest {
             volume_id,
             node_id: cx.facts().node_info.as_ref().map(|i| i.node_id.clone()).unwrap_or_default(),
-            secrets: cx.session.config().secrets.of("ControllerUnpublishVolume"),
+            secrets: cx.session.secrets("ControllerUnpublishVolume"),
         };
         let _ = cx.ask_patiently::<rpc::ControllerUnpublishVolume>(&request).await;
         volume.may_be_attached = false;
@@ -110,7 +110,7 @@ async fn look(cx: &Cx, volume: &mut VolumeClaim, stayed: &mut Vec<Residue>) {
     let mut patience = Patience::brisk(SETTLE);
     loop {
         let there = node::loops().unwrap_or_default();
-        volume.devices.retain(|device| there.iter().any(|other| other.is_same(device)));
+        volume.devices.retain(|device| there.iter().any(|other| other.id == device.id));
         if volume.devices.is_empty() || !patience.wait().await {
             break;
         }
@@ -121,7 +121,7 @@ async fn look(cx: &Cx, volume: &mut VolumeClaim, stayed: &mut Vec<Residue>) {
             entry: LedgerEntry {
                 check: cx.id.clone(),
                 what: "loop device".into(),
-                object: device.to_string(),
+                object: device_words(device),
                 owner: None,
                 then: "left: the device is the driver's".into(),
             },
@@ -146,15 +146,15 @@ fn residue(cx: &Cx, step: Step, what: &str, path: &OurPath, seen: String) -> Res
 /// Removes what stayed, of ours only: mounts in our folders, empty folders.
 async fn force(cx: &Cx, volume: &mut VolumeClaim, stayed: &mut [Residue]) {
     for path in volume.targets.iter().chain(&volume.staged) {
-        let told = lab::unmount_all(&path.ours).await;
+        let told = lab::take_down(&path.ours).await;
         for residue in stayed.iter_mut().filter(|r| r.entry.object == path.ours.display().to_string()) {
-            residue.entry.then = told.to_string();
+            residue.entry.then.clone_from(&told);
         }
     }
     let _ = cx;
     for device in volume.devices.drain(..) {
         let told = cx.session.release(&device).await;
-        let object = device.to_string();
+        let object = device_words(&device);
         for residue in stayed.iter_mut().filter(|r| r.entry.object == object) {
             residue.entry.then.clone_from(&told);
         }
@@ -187,4 +187,8 @@ async fn finish(cx: &Cx, volume: &mut VolumeClaim, clean: bool, stayed: &mut Vec
             },
         });
     }
+}
+
+fn device_words(device: &node::LoopDevice) -> String {
+    format!("/dev/loop{} of {}", device.number, device.backing.display())
 }

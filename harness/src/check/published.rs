@@ -104,7 +104,14 @@ impl<'a> Published<'a> {
     /// It cannot be told, or we are not allowed to write to this volume.
     pub async fn try_write(&self, marker: &Marker) -> Result<Result<(), String>, Stop> {
         self.may_write()?;
-        let written = see::look(self.cx(), marker.write_look(&self.target.ours, self.access())).await?;
+        let path = &self.target.ours;
+        let written = match self.access() {
+            Access::Mount => see::look(self.cx(), marker.write_file(path)).await?,
+            Access::Block => match see::own_disk(self.cx(), &self.target).await? {
+                Ok(disk) => see::look(self.cx(), marker.write_device(path, disk)).await?,
+                Err(error) => Err(error),
+            },
+        };
         Ok(match written {
             Ok(_) => {
                 self.cx().fact("marker", format!("{marker} written through {}", self.target.ours.display()));
@@ -162,7 +169,7 @@ impl<'a> Published<'a> {
         match see::look(self.cx(), marker.read_look(&self.target.ours, self.access())).await? {
             Ok(Seen::Bytes(bytes)) => Ok(Some(bytes)),
             Ok(other) => Err(Stop::ours("read a marker", format!("{other:?}"))),
-            Err(LookError::Os { errno, .. }) if errno == libc::ENOENT => Ok(None),
+            Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(Stop::fail(format!("the volume cannot be read: {error}"))),
         }
     }

@@ -44,13 +44,13 @@ impl fmt::Display for Shown {
 
 /// One look, in a process of its own. The inner error is the kernel's.
 pub(super) async fn look(cx: &Cx, look: Look) -> Result<Result<Seen, LookError>, Stop> {
-    let what = format!("{look}");
-    match node::look(look, LOOK).await {
+    let what = format!("a look at {}", look.path().display());
+    match node::look::look(look, LOOK).await {
         Err(LookError::NoAnswer { .. }) => {
             cx.fact("no answer", format!("{what}: nothing came within {LOOK:?}"));
             Err(Stop::Unknown(format!("{what} had no answer within {LOOK:?}")))
         }
-        Err(LookError::Ours(why)) => Err(Stop::ours(what, why)),
+        Err(LookError::Ours { why, .. }) => Err(Stop::ours(what, why)),
         answer => Ok(answer),
     }
 }
@@ -95,7 +95,7 @@ pub(super) async fn shown_at(cx: &Cx, target: &OurPath, access: Access, when: &s
 }
 
 async fn is_block(cx: &Cx, target: &OurPath) -> Result<bool, Stop> {
-    let stat = look(cx, Look::Stat { path: target.ours.clone(), follow: true }).await?;
+    let stat = look(cx, Look::StatFollow { path: target.ours.clone() }).await?;
     Ok(matches!(stat, Ok(Seen::Stat(stat)) if stat.is_block_device()))
 }
 
@@ -111,9 +111,9 @@ fn own_folder(cx: &Cx, table: &MountTable, mount: &Mount) -> Option<String> {
 }
 
 async fn what_is_at(cx: &Cx, target: &OurPath) -> Result<String, Stop> {
-    Ok(match look(cx, Look::Stat { path: target.ours.clone(), follow: false }).await? {
+    Ok(match look(cx, Look::Stat { path: target.ours.clone() }).await? {
         Ok(Seen::Stat(stat)) => format!("there is {} with nothing mounted on it", stat.kind()),
-        Err(LookError::Os { errno, .. }) if errno == libc::ENOENT => "there is nothing".to_owned(),
+        Err(error) if error.is_not_found() => "there is nothing".to_owned(),
         Err(error) => error.to_string(),
         Ok(other) => format!("{other:?}"),
     })
@@ -142,12 +142,28 @@ pub(super) async fn mount_left(cx: &Cx, path: &OurPath, when: &str) -> Result<Op
 
 /// What is left at a target path after unpublish; none: nothing.
 pub(super) async fn path_left(cx: &Cx, path: &OurPath) -> Result<Option<String>, Stop> {
-    Ok(match look(cx, Look::Stat { path: path.ours.clone(), follow: false }).await? {
-        Err(LookError::Os { errno, .. }) if errno == libc::ENOENT => None,
+    Ok(match look(cx, Look::Stat { path: path.ours.clone() }).await? {
+        Err(error) if error.is_not_found() => None,
         Ok(Seen::Stat(stat)) => Some(stat.kind().to_owned()),
         Ok(other) => Some(format!("{other:?}")),
         Err(error) => Some(error.to_string()),
     })
+}
+
+/// The disk behind a block target, if nothing on the node has it mounted: a
+/// driver that shows us somebody else's disk must not make us write to it.
+pub(super) async fn own_disk(cx: &Cx, target: &OurPath) -> Result<Result<DiskId, LookError>, Stop> {
+    let device = match look(cx, Look::OpenDevice { path: target.ours.clone(), write: false }).await? {
+        Ok(Seen::Device(device)) => device,
+        Ok(other) => return Err(Stop::ours("open a block target", format!("{other:?}"))),
+        Err(error) => return Ok(Err(error)),
+    };
+    let (major, minor) = device.disk.number;
+    if let Some(mount) = cx.mounts()?.of_device(major, minor).first() {
+        let at = mount.point.display();
+        return Err(Stop::fail(format!("the block device at target_path is mounted at {at}; nothing was written to it")));
+    }
+    Ok(Ok(device.disk))
 }
 
 /// The sequence numbers of the loop devices that are in use now.
@@ -162,6 +178,9 @@ pub(super) fn claim_disk(volume: &Volume<'_>, path: &OurPath) {
     let Ok(loops) = node::loops() else { return };
     let mounted = table.at(&path.ours).last().map(|mount| mount.dev());
     let as_node = table.at(&path.ours).last().and_then(|mount| mount.root.file_name()).map(|name| name.to_owned());
+    for device in &loops {
+        volume.cx.session.write_down(device);
+    }
     volume.with(|claim| {
         let Some(before) = &claim.loops_before else { return };
         for device in loops {

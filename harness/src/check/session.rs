@@ -2,6 +2,7 @@
 //! volumes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,9 +19,9 @@ use super::stop::Stop;
 use super::volume::Want;
 use super::wait::Patience;
 use crate::client::{Answer, Client, Connection, History, Reply};
-use crate::config::Config;
-use crate::lab::{DriverProcess, Layout};
-use crate::node::MountTable;
+use crate::config::{Config, ParseError, expand};
+use crate::lab::{DriverProcess, Entry, Journal, Layout};
+use crate::node::{DiskId, LoopDevice, MountTable};
 
 /// How long a look at an untrusted path may take.
 pub const LOOK: Duration = Duration::from_secs(10);
@@ -45,6 +46,11 @@ pub struct Session {
     pub driver: Option<tokio::sync::Mutex<DriverProcess>>,
     /// The scratch file system that a driver of our own works on.
     pub scratch: Option<PathBuf>,
+    /// Where what was made is written down for the next run, should this one be
+    /// killed.
+    pub journal: Option<Arc<Journal>>,
+    /// Loop devices that are in the journal.
+    journalled: Mutex<HashSet<DiskId>>,
     /// What stayed or came late, for the judgement of the run.
     left: Mutex<Vec<String>>,
     numbers: AtomicU64,
@@ -74,6 +80,8 @@ impl Session {
             layout,
             driver: driver.map(tokio::sync::Mutex::new),
             scratch: None,
+            journal: None,
+            journalled: Mutex::default(),
             left: Mutex::default(),
             numbers: AtomicU64::new(1),
             pool: Mutex::default(),
@@ -85,6 +93,20 @@ impl Session {
     /// What the user said.
     pub fn config(&self) -> &Arc<Config> {
         &self.facts.config
+    }
+
+    /// The secrets to send with a call.
+    pub fn secrets(&self, rpc: &str) -> HashMap<String, String> {
+        self.config().secrets.of(rpc).into_iter().collect()
+    }
+
+    /// The name of the volume with this number.
+    ///
+    /// # Errors
+    /// The user's template cannot be filled in.
+    pub fn volume_name(&self, number: u64) -> Result<String, ParseError> {
+        let number = number.to_string();
+        expand(&self.config().driver.name_template, &[("run", &self.run_id), ("n", &number)])
     }
 
     /// What was called so far.
@@ -215,6 +237,21 @@ impl Session {
             }
         }
         Self::wait_ready(client, limit, false).await
+    }
+
+    /// Writes down a loop device of a driver of our own.
+    pub(super) fn write_down(&self, device: &LoopDevice) {
+        let (Some(scratch), Some(journal)) = (&self.scratch, &self.journal) else { return };
+        let mut known = self.journalled.lock().unwrap_or_else(PoisonError::into_inner);
+        if !device.backing.starts_with(scratch) || !known.insert(device.id) {
+            return;
+        }
+        if let Err(error) = Entry::loop_device(device.number, &device.backing)
+            .map_err(|e| e.to_string())
+            .and_then(|entry| journal.write(&entry).map_err(|e| e.to_string()))
+        {
+            tracing::warn!(%error, "a loop device is not in the journal");
+        }
     }
 
     /// Remembers what stayed or came late, for the judgement of the run.

@@ -5,6 +5,7 @@ use csi_proto::v1;
 use csi_proto::v1::node_service_capability::rpc::Type as NodeRpc;
 
 use super::cx::Asked;
+use super::hooks;
 use super::published::Published;
 use super::see;
 use super::step::Step;
@@ -25,8 +26,8 @@ impl<'a> Staged<'a> {
         if !cx.facts().node_can(NodeRpc::StageUnstageVolume) {
             return Ok(Self { volume, path: None });
         }
-        let (number, id) = volume.with(|claim| (claim.number, claim.id.clone().unwrap_or_default()));
-        let path = cx.session.layout.staging(number, &id, volume.access())
+        let number = volume.with(|claim| claim.number);
+        let path = cx.session.layout.staging("v", &number.to_string(), volume.access())
             .map_err(|e| Stop::ours("make a staging folder", e))?;
         Ok(Self { volume, path: Some(path) })
     }
@@ -43,7 +44,7 @@ impl<'a> Staged<'a> {
 
     /// The request that stages it: the same each time.
     pub fn stage_request(&self) -> v1::NodeStageVolumeRequest {
-        let config = self.volume.cx.session.config();
+        let cx = self.volume.cx;
         let (context, attached) =
             self.volume.with(|claim| (claim.context.clone(), claim.attached.clone().unwrap_or_default()));
         v1::NodeStageVolumeRequest {
@@ -51,7 +52,7 @@ impl<'a> Staged<'a> {
             publish_context: attached.into_iter().collect(),
             staging_target_path: self.path.as_ref().map(|p| p.drivers.clone()).unwrap_or_default(),
             volume_capability: Some(self.volume.capability()),
-            secrets: config.secrets.of("NodeStageVolume"),
+            secrets: cx.session.secrets("NodeStageVolume"),
             volume_context: context.into_iter().collect(),
         }
     }
@@ -63,7 +64,7 @@ impl<'a> Staged<'a> {
     pub async fn stage(&self) -> Result<(), Stop> {
         let Some(path) = &self.path else { return Ok(()) };
         let cx = self.volume.cx;
-        cx.session.before_stage(&self.volume.id(), path, cx).await?;
+        hooks::before_stage(cx, &self.volume.id()).await?;
         let asked = self.send_stage(self.stage_request()).await?;
         let access = self.volume.access();
         if let Some(refusal) = asked.refusal()
@@ -130,7 +131,7 @@ impl<'a> Staged<'a> {
         let (number, context, attached) = self.volume.with(|claim| {
             (claim.number, claim.context.clone(), claim.attached.clone().unwrap_or_default())
         });
-        let target = cx.session.layout.target(number, name, self.volume.access())
+        let target = cx.session.layout.target("v", &number.to_string(), name, self.volume.access())
             .map_err(|e| Stop::ours("make the parent of a target path", e))?;
         let request = v1::NodePublishVolumeRequest {
             volume_id: self.volume.id(),
@@ -139,7 +140,7 @@ impl<'a> Staged<'a> {
             target_path: target.drivers.clone(),
             volume_capability: Some(self.volume.capability()),
             readonly: false,
-            secrets: cx.session.config().secrets.of("NodePublishVolume"),
+            secrets: cx.session.secrets("NodePublishVolume"),
             volume_context: context.into_iter().collect(),
         };
         Ok((request, target))

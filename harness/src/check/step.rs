@@ -2,14 +2,7 @@
 
 use std::fmt;
 
-/// How a volume is seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Access {
-    /// As a file system in a folder.
-    Mount,
-    /// As a raw block device.
-    Block,
-}
+pub use crate::lab::Access;
 
 /// One step. Exactly one check owns its failure; to all others, a failed step
 /// is `blocked`.

@@ -7,6 +7,7 @@ use csi_proto::v1::plugin_capability::service::Type as Service;
 use csi_proto::v1::volume_capability::access_mode::Mode;
 
 use super::claims::VolumeClaim;
+use super::hooks;
 use super::cx::{Asked, Cx};
 use super::kind::Kind;
 use super::outcome::{Lacking, Skip};
@@ -14,6 +15,7 @@ use super::staged::Staged;
 use super::step::{Access, Step};
 use super::stop::Stop;
 use crate::client::Code;
+use crate::config::{Config, Quantity};
 
 /// What kind of volume a check wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,8 +90,7 @@ impl<'a> Volume<'a> {
 
     async fn create(cx: &'a Cx, want: Want, kind: Kind) -> Result<Self, Stop> {
         let number = cx.session.number();
-        let name = cx.session.config().volume_name(&cx.session.run_id, number)
-            .map_err(|e| Stop::ours("make a volume's name", e))?;
+        let name = cx.session.volume_name(number).map_err(|e| Stop::ours("make a volume's name", e))?;
         let access = kind.access();
         let mut claim = VolumeClaim::new(want, kind, number);
         claim.name = Some(name);
@@ -111,7 +112,7 @@ impl<'a> Volume<'a> {
             claim.capacity = made.capacity_bytes;
             claim.context = made.volume_context.clone().into_iter().collect();
         });
-        cx.session.created(&made.volume_id, cx).await?;
+        hooks::after_create(cx, &made.volume_id).await?;
         Ok(volume)
     }
 
@@ -180,7 +181,7 @@ impl<'a> Volume<'a> {
             node_id: node.unwrap_or_default(),
             volume_capability: Some(self.capability()),
             readonly: false,
-            secrets: self.cx.session.config().secrets.of("ControllerPublishVolume"),
+            secrets: self.cx.session.secrets("ControllerPublishVolume"),
             volume_context: self.with(|claim| claim.context.clone()).into_iter().collect(),
         }
     }
@@ -212,7 +213,7 @@ impl<'a> Volume<'a> {
     pub async fn delete(&self) -> Result<(), Stop> {
         let request = v1::DeleteVolumeRequest {
             volume_id: self.id(),
-            secrets: self.cx.session.config().secrets.of("DeleteVolume"),
+            secrets: self.cx.session.secrets("DeleteVolume"),
         };
         let asked: Asked<_> = self.cx.ask_patiently::<rpc::DeleteVolume>(&request).await?;
         asked.ok_or(self.cx, Step::Delete)?;
@@ -242,12 +243,12 @@ pub(super) fn create_request(cx: &Cx, claim: &VolumeClaim) -> v1::CreateVolumeRe
     v1::CreateVolumeRequest {
         name: claim.name.clone().unwrap_or_default(),
         capacity_range: Some(v1::CapacityRange {
-            required_bytes: config.volume.required_bytes(&claim.kind),
-            limit_bytes: config.volume.limit_bytes(),
+            required_bytes: required_bytes(config, &claim.kind),
+            limit_bytes: config.volume.limit.map_or(0, bytes),
         }),
         volume_capabilities: vec![capability(cx, claim)],
         parameters: config.parameters.clone().into_iter().collect(),
-        secrets: config.secrets.of("CreateVolume"),
+        secrets: cx.session.secrets("CreateVolume"),
         accessibility_requirements: topology.then(|| cx.facts().topology()).flatten(),
         mutable_parameters: config.mutable_parameters.clone().into_iter().collect(),
         ..Default::default()
@@ -257,8 +258,28 @@ pub(super) fn create_request(cx: &Cx, claim: &VolumeClaim) -> v1::CreateVolumeRe
 /// The capability that a volume is asked with, and used with.
 pub(super) fn capability(cx: &Cx, claim: &VolumeClaim) -> v1::VolumeCapability {
     let config = cx.session.config();
-    let first = config.volume.access_modes.first().copied();
+    let first = config.volume.access_modes.first().map(|mode| Mode::from(*mode));
     let mode = claim.want.mode.or(first).unwrap_or(Mode::SingleNodeWriter);
     let flags = claim.want.flags.clone().unwrap_or_else(|| config.volume.mount_flags.clone());
     claim.kind.capability(mode, &flags)
+}
+
+/// What XFS refuses to be made smaller than (mkfs.xfs(8)).
+const XFS_LEAST: i64 = 300 << 20;
+
+/// The size to ask for: the user's, or what the file system needs at least.
+fn required_bytes(config: &Config, kind: &Kind) -> i64 {
+    let size = bytes(config.volume.size);
+    match kind {
+        Kind::Mount(fs_type) if fs_type == "xfs" => size.max(XFS_LEAST),
+        Kind::Mount(fs_type) if fs_type == "btrfs" => size.max(BTRFS_LEAST),
+        _ => size,
+    }
+}
+
+/// What mkfs.btrfs(8) needs for a file system with its default profiles.
+const BTRFS_LEAST: i64 = 128 << 20;
+
+fn bytes(quantity: Quantity) -> i64 {
+    i64::try_from(quantity.bytes()).unwrap_or(i64::MAX)
 }

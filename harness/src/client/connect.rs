@@ -62,11 +62,12 @@ impl Connection {
                 let peer = stream.peer_cred().ok().and_then(|c| c.pid()).filter(|pid| *pid > 0);
                 Ok(Self { channel: speak(endpoint, "localhost", stream).await?, peer })
             }
-            Endpoint::Tcp(address) => {
-                let stream = TcpStream::connect(address.as_str())
+            Endpoint::Tcp { host, port } => {
+                let address = format!("{host}:{port}");
+                let stream = TcpStream::connect((host.as_str(), *port))
                     .await
                     .map_err(|source| NoConnection::Tcp { address: address.clone(), source })?;
-                Ok(Self { channel: speak(endpoint, address, stream).await?, peer: None })
+                Ok(Self { channel: speak(endpoint, &address, stream).await?, peer: None })
             }
         }
     }

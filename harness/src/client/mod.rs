@@ -90,6 +90,12 @@ impl Client {
         self.deadlines.of(rpc)
     }
 
+    /// The longest deadline of all.
+    pub fn longest_deadline(&self) -> Duration {
+        let all = self.deadlines.by_rpc.values().copied();
+        all.chain([self.deadlines.default]).max().unwrap_or_default()
+    }
+
     /// Asks once, and waits for the answer or the deadline. Never fails: what
     /// happened instead of an answer is an [`Answer`] too.
     pub async fn call<R: Rpc>(&self, check: &str, request: &R::Request) -> Reply<R::Response> {

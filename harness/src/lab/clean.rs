@@ -84,6 +84,17 @@ pub fn leftovers(base: &Path) -> Result<Vec<Leftover>, JournalError> {
     Ok(found)
 }
 
+impl std::fmt::Display for Then {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Removed => f.write_str("removed"),
+            Self::Detached => f.write_str("detached: it ends with its last user"),
+            Self::LeftAlone(why) => write!(f, "left alone: {why}"),
+            Self::Stuck(why) => write!(f, "left: {why}"),
+        }
+    }
+}
+
 impl Leftover {
     /// A run's own journal, at its end.
     pub(super) fn own(journal: Journal) -> Self {
@@ -311,6 +322,16 @@ fn let_go(number: u32, diskseq: u64, file: FileIdentity) -> Option<Cleaned> {
         std::thread::sleep(Duration::from_millis(10));
     }
     line(Then::Removed)
+}
+
+/// Lets a loop device go that was seen before, if it still is the one; in
+/// words, what became of it.
+pub fn release_loop(seen: &Entry) -> String {
+    let Entry::Loop { number, diskseq, file, .. } = seen else { return "left: no loop device".into() };
+    match let_go(*number, *diskseq, *file) {
+        None => "gone meanwhile".into(),
+        Some(cleaned) => cleaned.then.to_string(),
+    }
 }
 
 /// Some reason not to, or none: it is let go.

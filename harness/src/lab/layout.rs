@@ -15,7 +15,7 @@ use super::journal::{Journal, JournalError};
 use super::remove::{RemoveError, Removed, remove_tree};
 
 /// How a volume is used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Access {
     /// A file system, mounted.
     Mount,
@@ -252,6 +252,11 @@ impl Layout {
                 last: made_up.into(),
             },
         }
+    }
+
+    /// The folders that are ours with all in them, as far as they were made.
+    pub fn owned(&self) -> Vec<PathBuf> {
+        self.owned.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     /// Makes all of a place but its last name.

@@ -20,6 +20,15 @@ pub enum State {
     Lack(String),
 }
 
+impl std::fmt::Display for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Have => f.write_str("yes"),
+            Self::Lack(why) => f.write_str(why),
+        }
+    }
+}
+
 /// One thing that a host may or may not be able to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Feature {

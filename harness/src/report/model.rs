@@ -82,7 +82,9 @@ pub struct Scope {
     pub driver_namespace: String,
     /// Deadline of a call, in milliseconds, where not set for the method.
     pub deadline_ms: u64,
-    /// SHA-256-free digest of the configuration: its own words, secrets masked.
+    /// How long was waited, at the end, for what comes late, in milliseconds.
+    pub quiet_period_ms: u64,
+    /// What the user said, secrets masked.
     pub config: serde_json::Value,
 }
 

@@ -1,11 +1,13 @@
 //! Which checks, in which order, how many at once, until when?
 
+mod conduct;
 mod engine;
 mod plan;
 mod setup;
 mod settle;
 mod wave;
 
+pub use conduct::{Preview, Request, conduct, plan, preview};
 pub use engine::{Engine, Finished, one_owner_each};
 pub use plan::{Plan, Planned, Selection};
 pub use setup::{Setup, SetupError, connect};

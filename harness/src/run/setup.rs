@@ -84,6 +84,7 @@ pub async fn connect(config: Arc<Config>, setup: &Setup, folder: &RunFolder) -> 
     let layout = layout(&config, setup, folder, &facts.name)?;
     let mut session = Session::new(folder.id().as_str().to_owned(), client, facts, layout, driver);
     session.scratch.clone_from(&setup.scratch);
+    session.journal = Some(folder.journal().clone());
     session.facts.no_driver_namespace = no_namespace(&session).await;
     Ok(session)
 }
@@ -211,7 +212,7 @@ async fn no_namespace(session: &Session) -> Option<String> {
 }
 
 /// In words, for the scope of the report.
-pub async fn namespace_in_words(session: &Session) -> String {
+pub(super) async fn namespace_in_words(session: &Session) -> String {
     if let Some(why) = &session.facts.no_driver_namespace {
         return format!("not read: {why}");
     }

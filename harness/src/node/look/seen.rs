@@ -73,6 +73,20 @@ impl FileStat {
     pub fn is_block_device(&self) -> bool {
         self.mode & libc::S_IFMT == libc::S_IFBLK
     }
+
+    /// In words, with the article: `a directory`.
+    pub fn kind(&self) -> &'static str {
+        match self.mode & libc::S_IFMT {
+            libc::S_IFDIR => "a directory",
+            libc::S_IFREG => "a regular file",
+            libc::S_IFLNK => "a symbolic link",
+            libc::S_IFBLK => "a block device",
+            libc::S_IFCHR => "a character device",
+            libc::S_IFIFO => "a FIFO",
+            libc::S_IFSOCK => "a socket",
+            _ => "something of no known kind",
+        }
+    }
 }
 
 /// statfs(2).
