@@ -41,6 +41,8 @@ pub struct Facts {
     pub allowed: BTreeSet<Allow>,
     /// Why the driver's mount namespace cannot be read; none: it can.
     pub no_driver_namespace: Option<String>,
+    /// The driver lives in our own mount namespace.
+    pub same_namespace: bool,
     /// What the user said.
     pub config: Arc<Config>,
 }

@@ -33,6 +33,8 @@ pub enum Need {
     Consent(Allow),
     /// The driver's mount namespace can be read.
     DriverNamespace,
+    /// The driver lives in our own mount namespace: what we mount, it sees.
+    SameNamespace,
     /// All of these.
     All(&'static [Need]),
     /// One of these.
@@ -70,6 +72,7 @@ impl Need {
             ),
             Self::Consent(consent) => unless(facts.allowed.contains(consent), Lacking::User),
             Self::DriverNamespace => facts.lacks_driver_namespace(),
+            Self::SameNamespace => unless(facts.same_namespace, Lacking::Host),
             Self::All(needs) => needs.iter().find_map(|need| need.lacks(facts)),
             Self::Any(needs) => {
                 let lacks: Vec<_> = needs.iter().map(|need| need.lacks(facts)).collect();
@@ -99,6 +102,7 @@ impl fmt::Display for Need {
             Self::OwnVolumes => f.write_str("controller CREATE_DELETE_VOLUME"),
             Self::Consent(consent) => write!(f, "allow: [{consent}]"),
             Self::DriverNamespace => f.write_str("the driver's process (driver.pid)"),
+            Self::SameNamespace => f.write_str("a driver in our own mount namespace"),
             Self::All(needs) => join(f, needs, " and "),
             Self::Any(needs) => join(f, needs, " or "),
             Self::Not(need) => write!(f, "no {need}"),

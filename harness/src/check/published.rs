@@ -36,7 +36,7 @@ impl<'a> Published<'a> {
         &self.request
     }
 
-    fn cx(&self) -> &'a Cx {
+    pub(super) fn cx(&self) -> &'a Cx {
         self.staged.volume.cx
     }
 

@@ -63,7 +63,8 @@ pub struct VolumeSettings {
     pub limit: Option<Quantity>,
     /// `MountVolume.fs_type`, each of them; none: the driver's own choice (`""`).
     pub file_systems: Vec<String>,
-    /// Mounted, raw, or both.
+    /// Mounted, raw, or both; none: both are tried, and a refusal only means that
+    /// the driver does not offer it.
     pub access_types: Vec<AccessType>,
     /// The access modes to ask for; the first is the usual one.
     pub access_modes: Vec<AccessMode>,
@@ -79,7 +80,7 @@ impl Default for VolumeSettings {
             size: Quantity::mebibytes(64),
             limit: None,
             file_systems: Vec::new(),
-            access_types: vec![AccessType::Mount, AccessType::Block],
+            access_types: Vec::new(),
             access_modes: vec![AccessMode::SingleNodeWriter],
             mount_flags: Vec::new(),
             mount_group: None,

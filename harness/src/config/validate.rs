@@ -177,12 +177,6 @@ fn volume(config: &Config, found: &mut Problems) {
         let message = format!("{limit} is less than the size, {}", volume.size);
         found.unless(limit >= volume.size, at!["volume", "limit"], message);
     }
-    let path = at!["volume", "access_types"];
-    found.unless(
-        !volume.access_types.is_empty(),
-        path,
-        "must name one at least",
-    );
     let path = at!["volume", "access_modes"];
     found.unless(
         !volume.access_modes.is_empty(),

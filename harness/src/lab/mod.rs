@@ -1,6 +1,7 @@
 //! What do we make? Each thing made knows how to go away.
 
 mod clean;
+mod cover;
 mod driver;
 mod errand;
 mod facts;
@@ -16,6 +17,7 @@ mod tail;
 mod unmount;
 
 pub use clean::{Cleaned, Leftover, Then, leftovers, release_loop};
+pub use cover::{cover, uncover};
 pub use driver::{DriverCommand, DriverError, DriverProcess, Exited, Output, Stopped};
 pub use facts::{FileIdentity, ProcessIdentity};
 pub use folder::{RunFolder, RunId, state_base};

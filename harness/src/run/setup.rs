@@ -86,6 +86,7 @@ pub async fn connect(config: Arc<Config>, setup: &Setup, folder: &RunFolder) -> 
     session.scratch.clone_from(&setup.scratch);
     session.journal = Some(folder.journal().clone());
     session.facts.no_driver_namespace = no_namespace(&session).await;
+    session.facts.same_namespace = namespaces(&session).await.is_some_and(|(theirs, ours)| theirs == ours);
     Ok(session)
 }
 
@@ -217,9 +218,14 @@ pub(super) async fn namespace_in_words(session: &Session) -> String {
         return format!("not read: {why}");
     }
     let Some(pid) = session.driver_pid().await else { return "not read".to_owned() };
-    let theirs = ProcessId::of(pid).and_then(|process| process.mount_namespace());
-    match (theirs, node::process::our_mount_namespace()) {
-        (Ok(theirs), Ok(ours)) if theirs == ours => format!("read, of process {pid}: the same as ours"),
-        _ => format!("read, of process {pid}: one of its own"),
+    match session.facts.same_namespace {
+        true => format!("read, of process {pid}: the same as ours"),
+        false => format!("read, of process {pid}: one of its own"),
     }
+}
+
+/// The driver's mount namespace and ours.
+async fn namespaces(session: &Session) -> Option<((u64, u64), (u64, u64))> {
+    let driver = ProcessId::of(session.driver_pid().await?).ok()?;
+    Some((driver.mount_namespace().ok()?, node::process::our_mount_namespace().ok()?))
 }

@@ -1,0 +1,60 @@
+//! Faults between the calls: what a workload or a stranger does to a target.
+
+use super::marker::Marker;
+use super::published::Published;
+use super::stop::Stop;
+use crate::lab::{self, Holder};
+use crate::node::{Mount, MountTable};
+
+/// A second mount on top of a published volume; ours to take away.
+#[derive(Debug)]
+pub struct Cover<'a> {
+    published: &'a Published<'a>,
+    id: u64,
+}
+
+impl Published<'_> {
+    /// A process that holds the marker's file open, as a workload that has not
+    /// ended yet. It ends when this is dropped.
+    ///
+    /// # Errors
+    /// The file cannot be opened.
+    pub fn hold_open(&self, marker: &Marker) -> Result<Holder, Stop> {
+        let path = self.target.ours.join(marker.file());
+        self.cx().fact("held open", path.display().to_string());
+        Holder::open_file(&path).map_err(|e| Stop::ours(format!("hold {} open", path.display()), e))
+    }
+
+    /// The volume mounted once more on top of itself, as a stranger or a lost
+    /// race leaves it.
+    ///
+    /// # Errors
+    /// It cannot be mounted.
+    pub fn cover(&self) -> Result<Cover<'_>, Stop> {
+        let path = &self.target.ours;
+        let wrong = |e: &dyn std::fmt::Display| Stop::ours(format!("mount {} over itself", path.display()), e);
+        lab::cover(path).map_err(|e| wrong(&e))?;
+        let table = MountTable::ours().map_err(|e| wrong(&e))?;
+        let top = table.at(path).last().map(|mount| mount.id);
+        let id = top.ok_or_else(|| wrong(&"it is not there"))?;
+        self.cx().fact("a second mount", format!("the volume once more over itself at {}", path.display()));
+        Ok(Cover { published: self, id })
+    }
+}
+
+impl Cover<'_> {
+    /// Takes it away if it is still there.
+    ///
+    /// # Errors
+    /// The mounts cannot be read, or the kernel refuses.
+    pub fn lift(&self) -> Result<(), Stop> {
+        let path = &self.published.target.ours;
+        let table = self.published.cx().mounts()?;
+        let at = table.at(path);
+        let is_ours = |mount: &&Mount| mount.id == self.id;
+        if at.last().is_some_and(is_ours) {
+            lab::uncover(path).map_err(|e| Stop::ours(format!("unmount {}", path.display()), e))?;
+        }
+        Ok(())
+    }
+}
