@@ -160,7 +160,8 @@ impl ProcessId {
         self.look().is_ok_and(|p| !p.is_zombie())
     }
 
-    /// Its arguments; empty for a zombie and for the kernel's own threads.
+    /// Its arguments; empty for a zombie, for the kernel's own threads, and
+    /// for a moment while a process becomes another program.
     ///
     /// The kernel takes them from the process's memory. That can wait for a
     /// process that is just changing its mappings and hangs in it; of one that

@@ -245,9 +245,10 @@ pub(crate) fn kernel_log() -> Done {
             std::process::id()
         )
     };
-    fs::write("/dev/kmsg", format!("<7>{}", said(1)))?;
+    // Without its newline, the kernel would wait for the rest of the line.
+    fs::write("/dev/kmsg", format!("<7>{}\n", said(1)))?;
     let mut log = KernelLog::at_end()?;
-    fs::write("/dev/kmsg", format!("<7>{}", said(2)))?;
+    fs::write("/dev/kmsg", format!("<7>{}\n", said(2)))?;
     let news = log.news()?;
     let heard = |text: String| news.records.iter().filter(|r| r.text == text).count();
     assert_eq!((heard(said(1)), heard(said(2))), (0, 1));

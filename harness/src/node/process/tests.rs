@@ -35,6 +35,10 @@ fn a_child_is_known_while_it_lives_and_not_after() -> io::Result<()> {
     assert_eq!(id.mount_namespace()?, our_mount_namespace()?);
     assert_eq!(id.threads()?, 1);
     assert!(id.open_fds()? >= 3);
+    // It may still be on its way through exec.
+    while id.cmdline()?.is_empty() && id.alive() {
+        std::thread::yield_now();
+    }
     assert_eq!(id.cmdline()?, ["cat", "a b", "-", ""]);
     let ours = children(std::process::id())?;
     assert!(ours.iter().any(|p| p.id == id));
