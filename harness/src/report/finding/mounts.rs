@@ -5,10 +5,10 @@ use crate::check::{Evidence, Settled};
 use crate::report::text::{columns, safe};
 
 /// The most mounts shown of one look; a driver may have stacked thousands.
-const MAX_LINES: usize = 6;
+const MAX_LINES: usize = 5;
 
 /// The most bytes shown of one line of mountinfo.
-const MAX_LINE: usize = 600;
+const MAX_LINE: usize = 400;
 
 /// One look: when, which lines, what was expected instead.
 struct Look<'a> {

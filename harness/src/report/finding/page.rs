@@ -95,12 +95,6 @@ impl Page {
         self.hang(UNDER, UNDER + names + 2, name, value);
     }
 
-    /// A label, a name and a sentence about it.
-    pub(super) fn named(&mut self, label: &str, name: &str, what: &str) {
-        self.row(label, name);
-        self.under(what);
-    }
-
     /// One line of a list of looks: when, what was seen, and (flush right, or
     /// below) what was expected instead. Text that is too long goes on below,
     /// two columns further in, each of `pieces` on a line of its own.
