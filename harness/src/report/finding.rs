@@ -11,7 +11,7 @@ use crate::check::{Basis, Evidence, Level, Settled};
 use page::Page;
 
 /// The most bytes shown of one sentence that may hold a driver's words.
-const MAX_SENTENCE: usize = 1000;
+const MAX_SENTENCE: usize = 600;
 
 /// What a finding says beyond its check.
 #[derive(Debug, Clone)]

@@ -1,5 +1,5 @@
 use crate::fixtures::{block_warning, call, check, crash, late_mount};
-use csi_harness::check::{Evidence, Outcome, Settled};
+use csi_harness::check::{Basis, ClauseRef, Evidence, Level, Outcome, SeenIn, Settled};
 use csi_harness::report::finding::{FindingContext, render};
 use serde_json::json;
 
@@ -97,6 +97,20 @@ fn hostile() {
         ],
         blocked_by: Some(poison.to_owned()),
         expected: Some(poison.to_owned()),
+        look_at: poison.to_owned(),
+        seen_in: vec![SeenIn {
+            issue: poison.to_owned(),
+            what: poison.to_owned(),
+            url: poison.to_owned(),
+        }],
+        clauses: vec![ClauseRef {
+            id: poison.to_owned(),
+            level: Level::Must,
+            basis: Basis::Specification,
+            text: poison.to_owned(),
+            section: poison.to_owned(),
+            url: poison.to_owned(),
+        }],
         ..check(
             &format!("a.b[{poison}]"),
             Outcome::Fail,
@@ -111,7 +125,9 @@ fn hostile() {
     );
     // Our own colours are the only escape sequences: ESC [ digits and ; m.
     for after in coloured.split('\u{1b}').skip(1) {
-        let end = after.find('m').expect("a colour ends with m");
+        let end = after
+            .find('m')
+            .unwrap_or_else(|| panic!("no colour: {after:?}"));
         let digits = after[..end]
             .strip_prefix('[')
             .expect("a colour begins with [");
