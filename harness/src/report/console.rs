@@ -40,8 +40,8 @@ pub struct Console<W> {
     total: usize,
     settled: usize,
     running: BTreeMap<String, Instant>,
-    /// The columns of the progress line that stands on the screen.
-    drawn: usize,
+    /// The progress line that stands on the screen.
+    drawn: String,
     /// When something was last written.
     spoke: Option<Instant>,
 }
@@ -69,7 +69,7 @@ impl<W: Write> Console<W> {
             total: 0,
             settled: 0,
             running: BTreeMap::new(),
-            drawn: 0,
+            drawn: String::new(),
             spoke: None,
         }
     }
@@ -136,7 +136,6 @@ impl<W: Write> Console<W> {
                 self.running.clear();
                 let width = self.options.width;
                 let text = summary(report, &self.options.ways, width);
-                self.clear()?;
                 self.total = 0;
                 format!("\n{text}")
             }
@@ -222,26 +221,25 @@ impl<W: Write> Console<W> {
 
     /// Puts the progress line in the place of the one before.
     fn draw(&mut self, now: Instant) -> io::Result<()> {
-        if self.total == 0 {
-            return Ok(());
-        }
         // The last column stays free: some terminals wrap when it is filled.
         let line = fit(&self.progress(now), self.options.width.saturating_sub(1));
-        let drawn = columns(&line);
-        let rest = " ".repeat(self.drawn.saturating_sub(drawn));
+        if self.total == 0 || line == self.drawn {
+            return Ok(());
+        }
+        let rest = " ".repeat(columns(&self.drawn).saturating_sub(columns(&line)));
         let back = "\u{8}".repeat(rest.len());
         self.out
             .write_all(format!("\r{line}{rest}{back}").as_bytes())?;
-        self.drawn = drawn;
+        self.drawn = line;
         Ok(())
     }
 
     /// Takes the progress line away, so that other text can stand there.
     fn clear(&mut self) -> io::Result<()> {
-        if self.drawn > 0 {
-            let spaces = " ".repeat(self.drawn);
+        if !self.drawn.is_empty() {
+            let spaces = " ".repeat(columns(&self.drawn));
             self.out.write_all(format!("\r{spaces}\r").as_bytes())?;
-            self.drawn = 0;
+            self.drawn.clear();
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use crate::check::{Basis, Evidence, Level, Settled};
 use page::Page;
 
 /// The most bytes shown of one sentence that may hold a driver's words.
-const MAX_SENTENCE: usize = 1000;
+const MAX_SENTENCE: usize = 600;
 
 /// What a finding says beyond its check.
 #[derive(Debug, Clone)]
@@ -34,12 +34,13 @@ pub fn render(check: &Settled, context: &FindingContext) -> String {
     mounts::render(&mut page, check);
     facts(&mut page, check);
     clauses(&mut page, check);
-    for seen in &check.seen_in {
+    for (i, seen) in check.seen_in.iter().enumerate() {
         let named = match seen.issue.as_str() {
             "" => &seen.url,
             issue => issue,
         };
-        page.named("seen in", named, &seen.what);
+        page.row(if i == 0 { "seen in" } else { "" }, named);
+        page.under(&seen.what);
     }
     if !check.look_at.is_empty() {
         page.row("look at", &check.look_at);

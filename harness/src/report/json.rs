@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// The version of the format that [`write`] writes and [`read`] takes.
+/// The version of the format that [`write()`] writes and [`read`] takes.
 pub const SCHEMA: u32 = 1;
 
 /// The name of the file within the report's folder.
@@ -100,7 +100,7 @@ fn encode(report: &Report) -> Result<Vec<u8>, WriteError> {
     Ok(bytes)
 }
 
-/// Reads a report: the file itself, or the folder that [`write`] wrote it to.
+/// Reads a report: the file itself, or the folder that [`write()`] wrote it to.
 ///
 /// # Errors
 ///

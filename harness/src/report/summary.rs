@@ -217,10 +217,8 @@ fn left_behind(report: &Report, width: usize) -> String {
     for entry in report.ledger.iter().take(MAX_LEFTOVERS) {
         let object = safe(&entry.object, MAX_TEXT);
         let then = safe(&entry.then, MAX_TEXT);
-        section.item(&format!(
-            "{} {object} ({}): {then}",
-            entry.what, entry.check
-        ));
+        let (what, check) = (safe(&entry.what, MAX_TEXT), safe(&entry.check, MAX_TEXT));
+        section.item(&format!("{what} {object} ({check}): {then}"));
     }
     if let Some(more @ 1..) = report.ledger.len().checked_sub(MAX_LEFTOVERS) {
         section.hint(&format!("{more} more in report.json"));

@@ -88,7 +88,9 @@ pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
         line.push_str(word);
         used = needs;
     }
-    lines.push(line);
+    if !line.is_empty() || lines.is_empty() {
+        lines.push(line);
+    }
     lines
 }
 

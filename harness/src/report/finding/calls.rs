@@ -107,6 +107,8 @@ fn rows(call: &CallRecord) -> Vec<(String, String)> {
     let mut rows = Vec::new();
     match &call.request {
         Value::Object(fields) => {
+            let mut fields: Vec<_> = fields.iter().collect();
+            fields.sort_by_key(|(name, _)| place(name));
             rows.extend(
                 fields
                     .iter()
@@ -125,6 +127,22 @@ fn rows(call: &CallRecord) -> Vec<(String, String)> {
         rows.push(("-> response".to_owned(), compact(&call.response)));
     }
     rows
+}
+
+/// Where a field stands: what volume, where, how, and all else after it.
+fn place(name: &str) -> usize {
+    [
+        "volume_id",
+        "name",
+        "path",
+        "capabilit",
+        "readonly",
+        "context",
+        "secret",
+    ]
+    .iter()
+    .position(|part| name.contains(part))
+    .unwrap_or(usize::MAX)
 }
 
 /// One field of a request in few words.

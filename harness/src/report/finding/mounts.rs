@@ -2,13 +2,16 @@
 
 use super::page::Page;
 use crate::check::{Evidence, Settled};
-use crate::report::text::{columns, safe};
+use crate::report::text::{columns, fit, safe};
 
 /// The most mounts shown of one look; a driver may have stacked thousands.
-const MAX_LINES: usize = 6;
+const MAX_LINES: usize = 5;
 
 /// The most bytes shown of one line of mountinfo.
-const MAX_LINE: usize = 600;
+const MAX_LINE: usize = 400;
+
+/// The most columns that the time of a look takes.
+const MAX_WHEN: usize = 20;
 
 /// One look: when, which lines, what was expected instead.
 struct Look<'a> {
@@ -48,7 +51,7 @@ fn by_path(check: &Settled) -> Vec<(&str, Vec<Look<'_>>)> {
             continue;
         };
         let look = Look {
-            when: safe(when, 40),
+            when: fit(&safe(when, 40), MAX_WHEN),
             lines,
             expected: expected.as_ref().map(|text| safe(text, MAX_LINE)),
         };

@@ -1,7 +1,10 @@
 //! The layout of a finding: a column of labels, and text that hangs beside it.
+//!
+//! All text is made safe for a terminal here, whoever wrote it: a report that
+//! is read from a file may hold anything anywhere.
 
 use crate::report::style::{Role, paint};
-use crate::report::text::{columns, wrap};
+use crate::report::text::{columns, safe, wrap};
 
 /// Everything below the header is indented by this.
 const MARGIN: usize = 2;
@@ -51,7 +54,7 @@ impl Page {
 
     /// What was found: the sentence to read first.
     pub(super) fn paragraph(&mut self, text: &str) {
-        for line in wrap(text, self.room(MARGIN)) {
+        for line in wrap(&tame(text), self.room(MARGIN)) {
             self.raw(&format!("{:MARGIN$}{}", "", paint(Role::Strong, &line)));
         }
         self.gap();
@@ -74,31 +77,25 @@ impl Page {
     /// A label, and text that is never wrapped: a command or a path to copy.
     pub(super) fn line(&mut self, label: &str, text: &str) {
         let start = label_cell(MARGIN, TEXT, label);
-        self.raw(&format!("{start}{text}"));
+        self.raw(&format!("{start}{}", tame(text)));
     }
 
     /// Text that belongs to the row before.
     pub(super) fn under(&mut self, text: &str) {
-        for line in wrap(text, self.room(UNDER)) {
+        for line in wrap(&tame(text), self.room(UNDER)) {
             self.raw(&format!("{:UNDER$}{line}", ""));
         }
     }
 
     /// The same, never wrapped.
     pub(super) fn under_unwrapped(&mut self, text: &str) {
-        self.raw(&format!("{:UNDER$}{}", "", paint(Role::Faint, text)));
+        self.raw(&format!("{:UNDER$}{}", "", paint(Role::Faint, &tame(text))));
     }
 
     /// A field that belongs to the row before; `names` is the width of the
     /// widest name among its neighbours.
     pub(super) fn field(&mut self, name: &str, names: usize, value: &str) {
         self.hang(UNDER, UNDER + names + 2, name, value);
-    }
-
-    /// A label, a name and a sentence about it.
-    pub(super) fn named(&mut self, label: &str, name: &str, what: &str) {
-        self.row(label, name);
-        self.under(what);
     }
 
     /// One line of a list of looks: when, what was seen, and (flush right, or
@@ -154,7 +151,7 @@ impl Page {
             self.raw(&format!("{:from$}{}", "", paint(Role::Label, label)));
             start = " ".repeat(at);
         }
-        for line in wrap(text, self.room(at)) {
+        for line in wrap(&tame(text), self.room(at)) {
             self.raw(format!("{start}{line}").trim_end());
             start = " ".repeat(at);
         }
@@ -164,6 +161,11 @@ impl Page {
     pub(super) fn finish(self) -> String {
         self.out
     }
+}
+
+/// Safe for a terminal, at its whole length.
+fn tame(text: &str) -> String {
+    safe(text, usize::MAX)
 }
 
 /// `label` at column `from`, filled up with space to column `at`.
