@@ -181,8 +181,9 @@ enum Opened {
 }
 
 fn open_beneath(parent: &OwnedFd, relative: &OsStr, path: &Path) -> Result<Opened, RemoveError> {
+    // Without O_NOFOLLOW, with which a symlink would be told as "not a directory".
     let how = OpenHow::new()
-        .flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC)
+        .flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
         .resolve(
             ResolveFlag::RESOLVE_BENEATH
                 | ResolveFlag::RESOLVE_NO_XDEV

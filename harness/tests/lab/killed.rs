@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use csi_harness::lab::{Entry, Holder, RunFolder, Then, leftovers};
+use csi_harness::lab::{Entry, Holder, Leftover, RunFolder, Then, leftovers};
+use libtest_mimic::Failed;
 
 use crate::doomed::{loop_on, start};
 use crate::removal::tmpfs;
@@ -162,6 +163,19 @@ fn built_in(folder: &Path) -> Tried {
     Ok(())
 }
 
+/// The killed runs, once there are any: what another test forks has our
+/// descriptors until it calls exec.
+fn freed(state: &Path) -> Result<Vec<Leftover>, Failed> {
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        let left = leftovers(state)?;
+        if !left.is_empty() || Instant::now() > until {
+            return Ok(left);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 fn lock(folder: &Path) -> Tried {
     let held = folder.join("file");
     fs::write(&held, "")?;
@@ -170,11 +184,11 @@ fn lock(folder: &Path) -> Tried {
     let mut child = Command::new("sleep").arg("1000").spawn()?;
     assert_eq!(leftovers(folder)?.len(), 0);
     drop(run);
-    let free = leftovers(folder);
+    let free = freed(folder);
     child.kill()?;
     child.wait()?;
     assert_eq!(free?.len(), 1);
-    drop(holder);
+    assert!(holder.id()?.is_alive());
     Ok(())
 }
 
@@ -195,11 +209,7 @@ fn torn(folder: &Path) -> Tried {
     drop(run);
     let text = fs::read_to_string(&journal)?;
     fs::write(&journal, format!("{text}rubbish\n{{\"entry\":\"fol"))?;
-    let until = Instant::now() + Duration::from_secs(5);
-    let mut left = leftovers(folder)?;
-    while left.is_empty() && Instant::now() < until {
-        left = leftovers(folder)?;
-    }
+    let mut left = freed(folder)?;
     let report = left.remove(0).clean()?;
     assert!(!ours.exists());
     assert_eq!(

@@ -62,9 +62,9 @@ async fn says(driver: &DriverProcess, text: &str) -> Tried {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    Ok(tokio::time::timeout(SOON, said)
+    tokio::time::timeout(SOON, said)
         .await
-        .map_err(|_| Failed::from(format!("it never said {text}")))?)
+        .map_err(|_| Failed::from(format!("it never said {text}")))
 }
 
 async fn talkative(folder: &Path) -> Tried {
@@ -89,21 +89,13 @@ async fn ends(folder: &Path) -> Tried {
     .into_iter()
     .enumerate()
     {
-        let driver = DriverProcess::start(shell(&folder.join(n.to_string()).tap_made()?, script))?;
+        let at = folder.join(n.to_string());
+        std::fs::create_dir(&at)?;
+        let driver = DriverProcess::start(shell(&at, script))?;
         let exited = driver.wait_exit(SOON).await.ok_or("it did not end")?;
         assert_eq!(exited.to_string(), told);
     }
     Ok(())
-}
-
-trait Made: Sized {
-    fn tap_made(self) -> std::io::Result<Self>;
-}
-
-impl Made for std::path::PathBuf {
-    fn tap_made(self) -> std::io::Result<Self> {
-        std::fs::create_dir(&self).map(|()| self)
-    }
 }
 
 async fn stop(folder: &Path) -> Tried {
@@ -206,7 +198,7 @@ async fn hook() -> Tried {
 }
 
 async fn hanging_hook() -> Tried {
-    let hung = hook_of("echo $$; sleep 1000", Duration::from_millis(300))
+    let hung = hook_of("echo $$; sleep 1000", Duration::from_secs(2))
         .run(&[])
         .await;
     let Err(HookError::Failed { ended, output, .. }) = hung else {
