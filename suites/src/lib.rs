@@ -1,5 +1,14 @@
 //! What must hold of a CSI driver: the checks, the command and the test target.
 
+mod builtin;
 pub mod checks;
+pub mod command;
+mod names;
+mod root;
+mod shell;
 #[expect(dead_code, reason = "for now: the checks are being written")]
 mod spec;
+mod suite;
+mod wrong;
+
+pub use csi_harness::config::Config;
