@@ -3,12 +3,15 @@
 mod builtin;
 pub mod checks;
 pub mod command;
+mod conformance;
 mod names;
 mod root;
 mod shell;
 #[expect(dead_code, reason = "for now: the checks are being written")]
 mod spec;
 mod suite;
+mod trials;
 mod wrong;
 
+pub use conformance::{Conformance, test_main, test_main_with};
 pub use csi_harness::config::Config;
