@@ -153,6 +153,9 @@ fn mounted_at_the_end(folder: &Path) -> Tried {
     let staging = layout.staging("check", "v1", Access::Mount)?;
     tmpfs(&staging.ours)?;
     assert!(staging.remove().is_err());
+    // Also on the topmost folder that is ours, which then cannot be looked at.
+    let top = folder.join("s").join(run.id().as_str());
+    tmpfs(&top)?;
     drop(layout);
     let report = run.end()?;
     let told = report
