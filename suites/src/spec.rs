@@ -385,15 +385,6 @@ clause!(
     "Data written before is there when the volume is staged on another node after OK (no lazy unmount with dirty pages behind it)."
 );
 clause!(
-    NODE_PUBLISH_IMPLEMENTED,
-    "node.publish.implemented",
-    Must,
-    Specification,
-    "RPC Interface",
-    "rpc-interface",
-    "NodePublishVolume is implemented by every node plugin."
-);
-clause!(
     NODE_PUBLISH_IDEMPOTENT,
     "node.publish.idempotent",
     Must,
@@ -581,24 +572,6 @@ clause!(
     "Namespaces",
     "namespaces",
     "The mount is seen in the mount namespace of the CO (propagation), not only in that of the plugin."
-);
-clause!(
-    NODE_PUBLISH_SECOND_TARGET_SNMW,
-    "node.publish.second_target_snmw",
-    Should,
-    Specification,
-    "NodePublishVolume",
-    "nodepublishvolume",
-    "Second target_path: OK."
-);
-clause!(
-    NODE_PUBLISH_SECOND_TARGET_SNSW,
-    "node.publish.second_target_snsw",
-    Should,
-    Specification,
-    "NodePublishVolume",
-    "nodepublishvolume",
-    "Second target_path: FAILED_PRECONDITION."
 );
 clause!(
     NODE_UNPUBLISH_UNDOES,
@@ -799,24 +772,6 @@ clause!(
     "The same call again gives OK."
 );
 clause!(
-    NODE_EXPAND_ID_REQUIRED,
-    "node.expand.id_required",
-    Must,
-    Specification,
-    "NodeExpandVolume",
-    "nodeexpandvolume",
-    "Empty volume_id is refused."
-);
-clause!(
-    NODE_EXPAND_PATH_REQUIRED,
-    "node.expand.path_required",
-    Must,
-    Specification,
-    "NodeExpandVolume",
-    "nodeexpandvolume",
-    "Empty volume_path is refused."
-);
-clause!(
     CONTROLLER_CREATE_IDEMPOTENT,
     "controller.create.idempotent",
     Must,
@@ -925,15 +880,6 @@ clause!(
     "Published already at that node and compatible: OK."
 );
 clause!(
-    CONTROLLER_PUBLISH_VOLUME_NOT_FOUND,
-    "controller.publish.volume_not_found",
-    Must,
-    Specification,
-    "ControllerPublishVolume Errors",
-    "controllerpublishvolume-errors",
-    "Unknown volume_id gives NOT_FOUND."
-);
-clause!(
     CONTROLLER_PUBLISH_NODE_NOT_FOUND,
     "controller.publish.node_not_found",
     Must,
@@ -977,22 +923,4 @@ clause!(
     "ValidateVolumeCapabilities",
     "validatevolumecapabilities",
     "What Validate confirms, create and publish accept, and what they refuse it does not confirm."
-);
-clause!(
-    CONTROLLER_VALIDATE_ID_REQUIRED,
-    "controller.validate.id_required",
-    Must,
-    Specification,
-    "ValidateVolumeCapabilities",
-    "validatevolumecapabilities",
-    "Empty volume_id is refused."
-);
-clause!(
-    CONTROLLER_CAPS_TRUTHFUL,
-    "controller.caps.truthful",
-    Must,
-    Specification,
-    "ControllerGetCapabilities",
-    "controllergetcapabilities",
-    "Each RPC behind a reported capability does not answer UNIMPLEMENTED; RPCs without capability do."
 );

@@ -60,7 +60,11 @@ struct Inner {
 
 impl Default for History {
     fn default() -> Self {
-        Self { began: Instant::now(), inner: Mutex::default(), on_call: Mutex::default() }
+        Self {
+            began: Instant::now(),
+            inner: Mutex::default(),
+            on_call: Mutex::default(),
+        }
     }
 }
 
@@ -85,7 +89,14 @@ impl History {
         inner.calls += 1;
         let n = inner.calls;
         *inner.by_check.entry(check.to_owned()).or_default() += 1;
-        inner.in_flight.insert(n, InFlight { n, rpc: rpc.to_owned(), check: check.to_owned() });
+        inner.in_flight.insert(
+            n,
+            InFlight {
+                n,
+                rpc: rpc.to_owned(),
+                check: check.to_owned(),
+            },
+        );
         (n, at_ms)
     }
 
@@ -94,7 +105,10 @@ impl History {
         inner.in_flight.remove(&record.n);
         match answer {
             Answer::Silent(deadline) => {
-                inner.missed.push(Missed { call: record.clone(), deadline: *deadline });
+                inner.missed.push(Missed {
+                    call: record.clone(),
+                    deadline: *deadline,
+                });
             }
             Answer::Garbled(_) => inner.garbled.push(record.clone()),
             Answer::Broken(_) | Answer::Unreachable(_) => inner.broken.push(record.clone()),
@@ -141,7 +155,11 @@ impl History {
 
     /// How often a method missed its deadline.
     pub fn missed_by(&self, rpc: &str) -> usize {
-        self.lock().missed.iter().filter(|m| m.call.rpc == rpc).count()
+        self.lock()
+            .missed
+            .iter()
+            .filter(|m| m.call.rpc == rpc)
+            .count()
     }
 
     /// Answers that were no messages of their type.

@@ -351,7 +351,15 @@ fn let_go(number: u32, diskseq: u64, file: FileIdentity) -> Option<Cleaned> {
 /// Lets a loop device go that was seen before, if it still is the one; in
 /// words, what became of it.
 pub fn release_loop(seen: &Entry) -> String {
-    let Entry::Loop { number, diskseq, file, .. } = seen else { return "left: no loop device".into() };
+    let Entry::Loop {
+        number,
+        diskseq,
+        file,
+        ..
+    } = seen
+    else {
+        return "left: no loop device".into();
+    };
     match let_go(*number, *diskseq, *file) {
         None => "gone meanwhile".into(),
         Some(cleaned) => cleaned.then.to_string(),
