@@ -28,7 +28,7 @@ pub(super) struct Driver {
     hung: AtomicBool,
     everything: tokio::sync::Mutex<()>,
     /// The volume that was published first, which the defect wrong-volume shows.
-    pub(super) first_published: std::sync::OnceLock<std::path::PathBuf>,
+    pub(super) first_published: std::sync::Mutex<Option<std::path::PathBuf>>,
     /// Where a stage failed, which the defect stage-error-dir-then-ok mistakes.
     pub(super) failed_stages: std::sync::Mutex<std::collections::HashSet<std::path::PathBuf>>,
 }
@@ -59,7 +59,7 @@ impl Driver {
             call_delay: options.call_delay,
             hung: AtomicBool::new(false),
             everything: tokio::sync::Mutex::new(()),
-            first_published: std::sync::OnceLock::new(),
+            first_published: std::sync::Mutex::default(),
             failed_stages: std::sync::Mutex::default(),
         })
     }
@@ -146,6 +146,7 @@ impl Driver {
     /// Hangs for ever, the first time, with nothing held: the defect never-answers.
     pub(super) async fn maybe_hang(&self) {
         if self.defects.has(Defect::NEVER_ANSWERS) && !self.hung.swap(true, Ordering::SeqCst) {
+            tracing::info!("the call hangs");
             std::future::pending::<()>().await;
         }
     }

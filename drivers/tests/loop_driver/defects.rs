@@ -86,7 +86,8 @@ bites! {
         expect(mounts_at(&staging).is_empty(), "OK, and not mounted")?;
         world.publish(&volume, &staging, &target, false)
             .map_err(|status| format!("publish: {status}"))?;
-        Ok(world.unpublish(&volume.id, &target).or_else(|_| world.unstage(&volume.id, &staging))?)
+        world.unpublish(&volume.id, &target)?;
+        Ok(world.unstage(&volume.id, &staging)?)
     };
     "mount-flags-dropped" => |world| {
         let (volume, staging, target) = ready(world, mounted("", &["noexec"]))?;
@@ -100,6 +101,16 @@ bites! {
         world.stage(&volume, &staging)?;
         world.publish(&volume, &staging, &target, false)?;
         expect(mounts_at(&target).is_empty(), "nobody else sees it")?;
+        world.unpublish(&volume.id, &target)?;
+        Ok(world.unstage(&volume.id, &staging)?)
+    };
+    "never-answers" => |world| {
+        let (volume, staging, target) = ready(world, mounted("", &[]))?;
+        world.stage(&volume, &staging)?;
+        let first = world.publish_in_background(&volume, &staging, &world.path("first"));
+        expect(world.logs("hangs"), "the first is not answered")?;
+        world.publish(&volume, &staging, &target, false)?;
+        expect(!first.is_finished(), "others are, and the first still is not")?;
         world.unpublish(&volume.id, &target)?;
         Ok(world.unstage(&volume.id, &staging)?)
     };
@@ -298,10 +309,11 @@ fn writable_though_read_only(
     } else {
         target
     };
-    fs::File::options()
+    let file = fs::File::options()
         .write(true)
         .create(true)
         .truncate(false)
         .open(file)?;
-    Ok(())
+    file.write_all_at(b"x", 0)?;
+    Ok(file.sync_all()?)
 }

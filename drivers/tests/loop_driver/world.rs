@@ -176,6 +176,15 @@ impl World {
             .count()
     }
 
+    /// Waits until the driver has logged this.
+    pub(crate) fn logs(&self, what: &str) -> bool {
+        let until = Instant::now() + Duration::from_secs(20);
+        while !self.log().contains(what) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.log().contains(what)
+    }
+
     /// Ends the driver as the kernel's out-of-memory killer would.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
@@ -389,6 +398,21 @@ impl World {
         request: csi::NodePublishVolumeRequest,
     ) -> Result<(), Status> {
         ask!(self, NodeClient.node_publish_volume, request).map(drop)
+    }
+
+    /// A publish that nobody waits for.
+    pub(crate) fn publish_in_background(
+        &self,
+        volume: &Volume,
+        staging: &Path,
+        target: &Path,
+    ) -> tokio::task::JoinHandle<Result<(), Status>> {
+        let request = self.publish_request(volume, staging, target, false);
+        let channel = self.channel();
+        self.runtime.spawn(async move {
+            let mut client = NodeClient::new(channel?);
+            client.node_publish_volume(request).await.map(drop)
+        })
     }
 
     pub(crate) fn unpublish(&self, id: &str, target: &Path) -> Result<(), Status> {

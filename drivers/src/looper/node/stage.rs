@@ -14,6 +14,7 @@ use crate::defect::Defect;
 use crate::looper::args;
 use crate::looper::capability::Capability;
 use crate::looper::driver::Driver;
+use crate::looper::sys::file;
 use crate::looper::sys::filesystem::{self, Content, Filesystem};
 use crate::looper::sys::loopdev::{self, LoopDevice};
 use crate::looper::sys::mount::{MountOptions, mount_device};
@@ -40,7 +41,7 @@ pub(super) fn stage(
     if driver.failed_stage(&path) || is_done(driver, &volume, &capability, &path)? {
         return Ok(csi::NodeStageVolumeResponse {});
     }
-    if !path.is_dir() {
+    if !file::is_dir(&path) {
         let message = "staging_target_path must be a folder, which the caller makes";
         return Err(Status::failed_precondition(message));
     }

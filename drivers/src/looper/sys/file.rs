@@ -11,9 +11,18 @@ use super::{Doing, SysError};
 pub(crate) fn make_dir(path: &Path, mode: u32) -> Result<bool, SysError> {
     match DirBuilder::new().mode(mode).create(path) {
         Ok(()) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(false),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && is_dir(path) => Ok(false),
         Err(error) => Err(SysError::new("make the folder", path, error)),
     }
+}
+
+/// Whether this is a folder itself, and no link to one: a mount would follow it.
+pub(crate) fn is_dir(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_dir())
+}
+
+fn is_file(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_file())
 }
 
 /// Makes an empty file, where there is none: what a device is bound onto.
@@ -25,7 +34,7 @@ pub(crate) fn make_file(path: &Path) -> Result<bool, SysError> {
         .open(path);
     match made {
         Ok(_) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_file() => Ok(false),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && is_file(path) => Ok(false),
         Err(error) => Err(SysError::new("make the file", path, error)),
     }
 }

@@ -309,10 +309,6 @@ fn run(name: &str, arguments: &[&str], last: &Path) -> io::Result<()> {
 }
 
 /// Starts a program and never waits for it, which no honest driver does.
-#[expect(
-    clippy::zombie_processes,
-    reason = "the defect zombie-children is just this"
-)]
 pub(crate) fn start_and_forget(name: &str) {
     if let Some(file) = program(name) {
         let _ = Command::new(file).stdin(Stdio::null()).spawn();
