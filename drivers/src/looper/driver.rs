@@ -126,8 +126,11 @@ impl Driver {
         let driver = Arc::clone(self);
         // The claim goes with the work, which goes on when the caller gives up.
         let work = move || {
-            let _held = held;
-            work(&driver, &request)
+            let answer = work(&driver, &request);
+            if answer.is_err() && driver.defects.has(Defect::LOCK_NOT_RELEASED) {
+                std::mem::forget(held);
+            }
+            answer
         };
         tokio::task::spawn_blocking(work)
             .await

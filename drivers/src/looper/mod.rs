@@ -38,7 +38,7 @@ pub use endpoint::{Endpoint, EndpointError};
 pub use volume::StoreError;
 
 /// How long calls under way may take to end after a signal.
-const GRACE: Duration = Duration::from_secs(5);
+const GRACE: Duration = Duration::from_secs(2);
 
 /// What the driver must be told.
 #[derive(Debug, Clone)]

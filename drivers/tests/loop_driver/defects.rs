@@ -7,10 +7,11 @@ use std::path::PathBuf;
 use csi_proto::v1::volume_capability::access_mode::Mode;
 use libtest_mimic::Failed;
 use nix::mount::{MsFlags, mount};
+use tonic::Code;
 
 use crate::Case;
 use crate::scratch::{loops_below, mounts_at};
-use crate::world::{MIB, Volume, World, block, create_request, expect, mode, mounted};
+use crate::world::{MIB, Volume, World, block, create_request, expect, mode, mounted, refused};
 
 macro_rules! bites {
     ($($name:literal => $body:expr;)*) => {
@@ -25,6 +26,25 @@ bites! {
         mount(Some("x"), &staging, Some("tmpfs"), MsFlags::empty(), None::<&str>)?;
         world.stage(&volume, &staging)?;
         expect(loops_below(&world.folder).is_empty(), "OK without a device")
+    };
+    "already-mounted-no-health-check" => |world| {
+        let (volume, staging, target) = ready(world, mounted("", &[]))?;
+        world.stage(&volume, &staging)?;
+        world.publish(&volume, &staging, &target, false)?;
+        cut_short(world, &volume)?;
+        Ok(world.publish(&volume, &staging, &target, false)?)
+    };
+    "estale-blocks-unpublish" => |world| {
+        let (volume, staging, target) = ready(world, mounted("", &[]))?;
+        world.stage(&volume, &staging)?;
+        world.publish(&volume, &staging, &target, false)?;
+        world.unpublish(&volume.id, &target)?;
+        Ok(world.unstage(&volume.id, &staging)?)
+    };
+    "lock-not-released" => |world| {
+        let (volume, staging, _) = ready(world, mounted("", &["no-such-flag"]))?;
+        expect(world.stage(&volume, &staging).is_err(), "it fails")?;
+        refused(world.unstage(&volume.id, &staging), Code::Aborted, "the lock is held still")
     };
     "block-formatted-as-mount" => |world| {
         let (volume, staging, _) = ready(world, block())?;
@@ -290,6 +310,15 @@ fn ready(
 ) -> Result<(Volume, PathBuf, PathBuf), Failed> {
     let volume = world.volume("one", capability, 64 * MIB)?;
     Ok((volume, world.staging("staging")?, world.path("target")))
+}
+
+/// Cuts the disk of a volume short beneath what uses it.
+fn cut_short(world: &World, volume: &Volume) -> Result<(), Failed> {
+    let image = world
+        .path("state/volumes")
+        .join(&volume.id)
+        .join("disk.img");
+    Ok(fs::File::options().write(true).open(image)?.set_len(0)?)
 }
 
 fn dies(world: &mut World, ask: impl FnOnce(&World) -> bool) -> Result<(), Failed> {

@@ -364,8 +364,26 @@ fn busy(world: &mut World) -> Result<(), Failed> {
         "a busy staging path",
     )?;
     drop(held);
+
+    // LOOP_CLR_FD answers 0 for a device that somebody has open, and the kernel
+    // clears it at the last close: it must be said now, and undone by a stage.
+    let (device, _) = loops_below(&world.folder).pop().ok_or("no device")?;
+    let held = fs::File::open(&device)?;
+    refused(
+        world.unstage(&volume.id, &staging),
+        Code::FailedPrecondition,
+        "a busy device",
+    )?;
+    world.stage(&volume, &staging)?;
+    drop(held);
+    world.publish(&volume, &staging, &target, false)?;
+    expect(
+        target.join("held").exists(),
+        "the device stayed, and the data",
+    )?;
+    world.unpublish(&volume.id, &target)?;
     world.unstage(&volume.id, &staging)?;
-    Ok(())
+    expect(loops_below(&world.folder).is_empty(), "no device is left")
 }
 
 fn foreign_content(world: &mut World) -> Result<(), Failed> {
@@ -413,7 +431,31 @@ fn short_disk(world: &mut World) -> Result<(), Failed> {
     )?;
     let mut content = Vec::new();
     fs::File::open(&image)?.read_to_end(&mut content)?;
-    expect(content.is_empty(), "nothing was written to it")
+    expect(content.is_empty(), "nothing was written to it")?;
+
+    // Cut short while it is in use, it is told of, and can be taken away.
+    let volume = world.volume("cut", mounted("ext4", &[]), 64 * MIB)?;
+    let target = world.path("target");
+    world.stage(&volume, &staging)?;
+    world.publish(&volume, &staging, &target, false)?;
+    let image = world
+        .path("state/volumes")
+        .join(&volume.id)
+        .join("disk.img");
+    fs::File::options().write(true).open(&image)?.set_len(0)?;
+    refused(
+        world.publish(&volume, &staging, &target, false),
+        Code::DataLoss,
+        "published, and dead",
+    )?;
+    let condition = world.stats(&volume.id, &target)?.volume_condition;
+    expect(
+        condition.is_some_and(|condition| condition.abnormal),
+        "an abnormal condition",
+    )?;
+    world.unpublish(&volume.id, &target)?;
+    world.unstage(&volume.id, &staging)?;
+    Ok(())
 }
 
 fn expansion(world: &mut World, fs_type: &str) -> Result<(), Failed> {

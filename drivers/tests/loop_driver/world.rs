@@ -400,6 +400,20 @@ impl World {
         ask!(self, NodeClient.node_publish_volume, request).map(drop)
     }
 
+    /// A stage that nobody waits for.
+    pub(crate) fn stage_in_background(
+        &self,
+        volume: &Volume,
+        staging: &Path,
+    ) -> tokio::task::JoinHandle<Result<(), Status>> {
+        let request = self.stage_request(volume, staging);
+        let channel = self.channel();
+        self.runtime.spawn(async move {
+            let mut client = NodeClient::new(channel?);
+            client.node_stage_volume(request).await.map(drop)
+        })
+    }
+
     /// A publish that nobody waits for.
     pub(crate) fn publish_in_background(
         &self,

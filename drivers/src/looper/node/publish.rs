@@ -40,7 +40,9 @@ pub(super) fn publish(
         &request.publish_context,
         &request.volume_context,
     )?;
-    whole(driver, &volume)?;
+    if !driver.defects.has(Defect::ALREADY_MOUNTED_NO_HEALTH_CHECK) {
+        healthy(driver, &volume, &staging)?;
+    }
     let flags = flags(driver, &volume, &staging, &capability)?;
     let asked = request.readonly && !driver.defects.has(Defect::READONLY_FLAG_IGNORED);
     let read_only = asked || attachment.readonly || capability.is_reader_only();
@@ -68,6 +70,15 @@ pub(super) fn publish(
     plan.carry_out(driver, &volume)
         .inspect_err(|_| plan.undo(driver, &volume))?;
     Ok(csi::NodePublishVolumeResponse {})
+}
+
+/// A volume that cannot be used is not published, also where it is mounted already.
+fn healthy(driver: &Driver, volume: &Volume, staging: &Path) -> Result<(), Status> {
+    whole(driver, volume)?;
+    match device::turned_read_only(driver, volume, staging) {
+        Some(message) => Err(Status::failed_precondition(message)),
+        None => Ok(()),
+    }
 }
 
 /// The flags of the new mount: those of the staged one, and those asked for here.
@@ -99,9 +110,6 @@ fn flags(
         return Err(Status::failed_precondition(message));
     }
     let options = staged.mount_options();
-    if let Some(message) = device::turned_read_only(driver, volume, staging) {
-        return Err(Status::failed_precondition(message));
-    }
     let known = asked
         .data
         .iter()

@@ -131,6 +131,19 @@ fn sync_parent(path: &Path) -> Result<(), SysError> {
     folder.sync_all().doing("flush", parent)
 }
 
+/// Reads a folder through: what estale-blocks-unpublish does first, and what
+/// fails where the disk is gone.
+pub(crate) fn list(path: &Path) -> Result<(), SysError> {
+    if !is_dir(path) {
+        return identity(path).map(drop);
+    }
+    let mut entries = fs::read_dir(path).doing("list", path)?;
+    match entries.find(Result::is_err) {
+        Some(Err(error)) => Err(SysError::new("list", path, error)),
+        _ => Ok(()),
+    }
+}
+
 /// Lets everybody write to a folder: the defect chmod-on-publish.
 pub(crate) fn open_to_all(path: &Path) {
     let _ = fs::set_permissions(path, fs::Permissions::from_mode(0o777));
