@@ -6,8 +6,9 @@ use libtest_mimic::Failed;
 use nix::mount::{MntFlags, umount2};
 
 use crate::Case;
+use crate::requests::{MIB, block, mounted};
 use crate::scratch::{loops_below, mounts_at};
-use crate::world::{MIB, World, block, expect, mounted};
+use crate::world::{World, expect};
 
 pub(crate) static CASES: &[Case] = &[
     Case::honest("killed_and_repeated", killed_and_repeated),

@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Doing, SysError};
 
@@ -84,8 +85,10 @@ pub(crate) fn length(path: &Path) -> Result<u64, SysError> {
 /// Replaces a file by a new content, so that a crash at any moment leaves the
 /// old content or the new, and neither half.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), SysError> {
+    /// Two writers must not meet in one file beside it.
+    static WRITES: AtomicU64 = AtomicU64::new(0);
     let mut aside = path.as_os_str().to_owned();
-    aside.push(".new");
+    aside.push(format!(".new-{}", WRITES.fetch_add(1, Ordering::Relaxed)));
     let aside = PathBuf::from(aside);
     let mut file = OpenOptions::new()
         .write(true)
