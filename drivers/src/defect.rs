@@ -36,6 +36,7 @@ defects! {
     EDGE_REQUEST_PANICS = "edge-request-panics": "a request without its volume capability kills the process";
     ESTALE_BLOCKS_UNPUBLISH = "estale-blocks-unpublish": "NodeUnpublishVolume reads the target first, and gives up where that fails";
     EXPAND_NOOP_OK = "expand-noop-ok": "NodeExpandVolume answers OK and grows nothing";
+    FORMAT_ON_UNREADABLE = "format-on-unreadable": "a volume that cannot be read, or holds what the driver does not know, counts as blank and is formatted";
     GLOBAL_MUTEX = "global-mutex": "one lock for all volumes is held through every call";
     LAZY_UMOUNT_HIDES_BUSY = "lazy-umount-hides-busy": "every unmount is lazy, so that a busy volume seems to be gone";
     LOCK_NOT_RELEASED = "lock-not-released": "a call that fails leaves its volume locked for ever";

@@ -43,6 +43,15 @@ bites! {
         fs::remove_dir(&target)?;
         expect(world.unpublish(&volume.id, &target).is_err(), "it gives up")
     };
+    "format-on-unreadable" => |world| {
+        let (volume, staging, _) = ready(world, mounted("", &[]))?;
+        world.stage(&volume, &staging)?;
+        fs::write(staging.join("marker"), "x")?;
+        world.unstage(&volume.id, &staging)?;
+        cut_short(world, &volume)?;
+        world.stage(&volume, &staging)?;
+        expect(!staging.join("marker").exists(), "formatted over")
+    };
     "lock-not-released" => |world| {
         let (volume, staging, _) = ready(world, mounted("", &["no-such-flag"]))?;
         expect(world.stage(&volume, &staging).is_err(), "it fails")?;

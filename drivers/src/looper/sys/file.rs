@@ -77,6 +77,15 @@ pub(crate) fn set_length(path: &Path, bytes: u64) -> Result<(), SysError> {
     file.sync_all().doing("flush", path)
 }
 
+/// Makes a file longer where it is shorter: what format-on-unreadable does to a
+/// disk that was cut short.
+pub(crate) fn set_length_at_least(path: &Path, bytes: u64) -> Result<(), SysError> {
+    if length(path)? < bytes {
+        return set_length(path, bytes);
+    }
+    Ok(())
+}
+
 /// The length of a file in bytes.
 pub(crate) fn length(path: &Path) -> Result<u64, SysError> {
     Ok(fs::metadata(path).doing("look at", path)?.len())
