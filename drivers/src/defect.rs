@@ -1,0 +1,210 @@
+//! The defects that a reference driver can be told to have.
+//!
+//! Each stands for real bugs of real drivers, and is one small, deliberate lie.
+//! A driver asks `defects.has(Defect::…)` at the one place where it bites.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+/// One deliberate fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Defect {
+    /// What it is called on the command line.
+    pub name: &'static str,
+    /// What the driver does wrong, in one line.
+    pub what: &'static str,
+}
+
+macro_rules! defects {
+    ($($constant:ident = $name:literal: $what:literal;)*) => {
+        impl Defect {
+            $(#[doc = $what] pub const $constant: Self = Self { name: $name, what: $what };)*
+        }
+
+        static ALL: &[Defect] = &[$(Defect::$constant),*];
+    };
+}
+
+defects! {
+    ALREADY_MOUNTED_NO_HEALTH_CHECK = "already-mounted-no-health-check": "a volume whose disk was cut short or whose file system has failed is reported as published";
+    ALREADY_MOUNTED_NO_IDENTITY_CHECK = "already-mounted-no-identity-check": "any mount at the staging path counts as the volume staged already";
+    BLOCK_FORMATTED_AS_MOUNT = "block-formatted-as-mount": "a raw block volume is given a file system when it is staged";
+    CHMOD_ON_PUBLISH = "chmod-on-publish": "the mode of the volume's root folder is forced to 0777 at every publish";
+    DELETE_IN_USE_OK = "delete-in-use-ok": "DeleteVolume answers OK and removes the disk while the volume is staged";
+    DIES = "dies": "NodeStageVolume of an xfs volume kills the process";
+    EDGE_REQUEST_PANICS = "edge-request-panics": "a request without its volume capability kills the process";
+    ESTALE_BLOCKS_UNPUBLISH = "estale-blocks-unpublish": "NodeUnpublishVolume reads the target first, and gives up where that fails";
+    EXPAND_NOOP_OK = "expand-noop-ok": "NodeExpandVolume answers OK and grows nothing";
+    FORMAT_ON_UNREADABLE = "format-on-unreadable": "a volume that cannot be read, or holds what the driver does not know, counts as blank and is formatted";
+    GLOBAL_MUTEX = "global-mutex": "one lock for all volumes is held through every call";
+    LAZY_UMOUNT_HIDES_BUSY = "lazy-umount-hides-busy": "every unmount is lazy, so that a busy volume seems to be gone";
+    LOCK_NOT_RELEASED = "lock-not-released": "a call that fails leaves its volume locked for ever";
+    LOOP_LEFT_AFTER_UNSTAGE = "loop-left-after-unstage": "the loop device stays attached after NodeUnstageVolume";
+    MOUNT_ERROR_SWALLOWED = "mount-error-swallowed": "an error of mount(2) is logged, and OK answered";
+    MOUNT_FLAGS_DROPPED = "mount-flags-dropped": "mount_flags are neither used at stage nor at publish";
+    MOUNT_IN_PRIVATE_NAMESPACE = "mount-in-private-namespace": "the driver mounts in a mount namespace of its own, which nobody else sees";
+    NEVER_ANSWERS = "never-answers": "the first NodePublishVolume that the process sees is never answered";
+    NO_PER_VOLUME_LOCK = "no-per-volume-lock": "calls for one volume run at once; each stage attaches a loop device of its own";
+    PUBLISH_BINDS_UNMOUNTED_STAGING = "publish-binds-unmounted-staging": "NodePublishVolume binds the staging folder whether the volume is mounted there or not";
+    PUBLISHED_NOTHING = "published-nothing": "NodePublishVolume makes an empty folder at the target and mounts nothing";
+    READONLY_FLAG_IGNORED = "readonly-flag-ignored": "the readonly field of NodePublishVolume is not used";
+    REPEAT_UNPUBLISH_FAILS = "repeat-unpublish-fails": "NodeUnpublishVolume and NodeUnstageVolume answer NOT_FOUND when there is nothing to undo";
+    RO_BIND_SINGLE_CALL = "ro-bind-single-call": "a read-only bind mount is asked for in one call of mount(2), which ignores it";
+    RO_BLOCK_BIND_ONLY = "ro-block-bind-only": "a read-only block volume is the writable device behind a read-only bind mount";
+    SAME_HANDLE_CONTEXT_IGNORED = "same-handle-context-ignored": "a volume_context that is not the volume's own is accepted";
+    SECRET_IN_LOG = "secret-in-log": "every request is logged whole, secrets included";
+    SIZE_ROUNDED_DOWN = "size-rounded-down": "required_bytes is rounded down to whole MiB";
+    SNSW_NOT_ENFORCED = "snsw-not-enforced": "a second target is accepted for SINGLE_NODE_SINGLE_WRITER";
+    STACK_ON_REPEAT_PUBLISH = "stack-on-repeat-publish": "a repeated NodePublishVolume mounts once more over the first";
+    STAGE_ERROR_DIR_THEN_OK = "stage-error-dir-then-ok": "a stage that failed counts as done when it is repeated";
+    STAGE_ERROR_LEAVES_DEVICE = "stage-error-leaves-device": "a stage that fails leaves its loop device attached";
+    STALE_SOCKET_CRASHLOOP = "stale-socket-crashloop": "a socket file left by a killed process makes every later start fail";
+    STATE_ON_PRIVATE_PATH = "state-on-private-path": "what is staged and published is remembered in memory alone; nothing remembered means nothing to undo";
+    STATS_OF_PARENT_FS = "stats-of-parent-fs": "NodeGetVolumeStats gives the numbers of whatever file system holds the path";
+    TARGET_DIR_LEFT = "target-dir-left": "NodeUnpublishVolume leaves the mount point that NodePublishVolume made";
+    UMOUNT_ONCE_THEN_REMOVEALL = "umount-once-then-removeall": "NodeUnpublishVolume unmounts once and then removes what is at the target, files of the volume included";
+    UNADVERTISED_RPC_PANICS = "unadvertised-rpc-panics": "an RPC that is not offered kills the process";
+    UNPUBLISH_OK_STILL_MOUNTED = "unpublish-ok-still-mounted": "an error of umount(2) at NodeUnpublishVolume is logged, and OK answered";
+    UNSTAGE_OK_STILL_MOUNTED = "unstage-ok-still-mounted": "an error of umount(2) at NodeUnstageVolume is logged, and OK answered";
+    WIPES_ON_STAGE = "wipes-on-stage": "a new file system is made at every NodeStageVolume";
+    WRONG_STATS = "wrong-stats": "NodeGetVolumeStats always says that the volume is empty and half its size";
+    WRONG_VOLUME = "wrong-volume": "every target shows the volume that was published first";
+    ZOMBIE_CHILDREN = "zombie-children": "each NodeStageVolume starts a helper that is never waited for";
+}
+
+/// Every defect there is, by name.
+pub fn all() -> &'static [Defect] {
+    ALL
+}
+
+/// The defects that one driver has; none by default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Defects(BTreeSet<Defect>);
+
+impl Defects {
+    /// The set of these names.
+    ///
+    /// # Errors
+    ///
+    /// A name that is none, with the nearest that is one.
+    pub fn parse<I>(names: I) -> Result<Self, UnknownDefect>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        names
+            .into_iter()
+            .map(|name| find(name.as_ref()))
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+
+    /// Whether this defect is wanted.
+    pub fn has(&self, defect: Defect) -> bool {
+        self.0.contains(&defect)
+    }
+
+    /// Whether the driver is honest.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The defects in the set, by name.
+    pub fn iter(&self) -> impl Iterator<Item = Defect> {
+        self.0.iter().copied()
+    }
+}
+
+impl FromIterator<Defect> for Defects {
+    fn from_iter<I: IntoIterator<Item = Defect>>(defects: I) -> Self {
+        Self(defects.into_iter().collect())
+    }
+}
+
+impl FromStr for Defects {
+    type Err = UnknownDefect;
+
+    /// Names with commas between them.
+    fn from_str(names: &str) -> Result<Self, UnknownDefect> {
+        Self::parse(
+            names
+                .split(',')
+                .map(str::trim)
+                .filter(|name| !name.is_empty()),
+        )
+    }
+}
+
+impl fmt::Display for Defects {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.iter().map(|defect| defect.name).collect();
+        out.write_str(&names.join(","))
+    }
+}
+
+/// There is no defect of this name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no defect {name:?}; the nearest name is {nearest}")]
+pub struct UnknownDefect {
+    /// What was asked for.
+    pub name: String,
+    /// The name nearest to it.
+    pub nearest: &'static str,
+}
+
+fn find(name: &str) -> Result<Defect, UnknownDefect> {
+    if let Some(defect) = ALL.iter().find(|defect| defect.name == name) {
+        return Ok(*defect);
+    }
+    let nearest = ALL.iter().min_by_key(|defect| distance(name, defect.name));
+    Err(UnknownDefect {
+        name: name.to_owned(),
+        nearest: nearest.map_or("", |defect| defect.name),
+    })
+}
+
+/// How many letters must be changed to make one word of the other (Levenshtein).
+fn distance(one: &str, other: &str) -> usize {
+    let mut row: Vec<usize> = (0..=other.chars().count()).collect();
+    for (line, letter) in one.chars().enumerate() {
+        let mut diagonal = line;
+        let mut left = line + 1;
+        for (cell, wanted) in row.iter_mut().skip(1).zip(other.chars()) {
+            let best = (diagonal + usize::from(letter != wanted))
+                .min(left + 1)
+                .min(*cell + 1);
+            diagonal = *cell;
+            *cell = best;
+            left = best;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = line + 1;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_sorted_and_each_is_there_once() {
+        assert!(ALL.windows(2).all(|pair| pair[0].name < pair[1].name));
+    }
+
+    #[test]
+    fn a_set_is_read_and_written() {
+        let defects: Defects = "target-dir-left, dies".parse().expect("known");
+        assert!(defects.has(Defect::DIES) && defects.has(Defect::TARGET_DIR_LEFT));
+        assert_eq!(defects.to_string(), "dies,target-dir-left");
+    }
+
+    #[test]
+    fn an_unknown_name_gets_the_nearest() {
+        let error = Defects::parse(["target-dir-lost"]).expect_err("unknown");
+        assert_eq!(error.nearest, "target-dir-left");
+        assert_eq!(distance("kitten", "sitting"), 3);
+    }
+}

@@ -1,0 +1,218 @@
+//! `CreateVolume` and `DeleteVolume`.
+
+use std::collections::BTreeMap;
+
+use csi_proto::v1 as csi;
+use tonic::Status;
+
+use super::told;
+use crate::defect::Defect;
+use crate::looper::args::{self, bounds, lies_in, smallest};
+use crate::looper::capability::Capability;
+use crate::looper::driver::Driver;
+use crate::looper::sys::filesystem::Filesystem;
+use crate::looper::sys::loopdev;
+use crate::looper::volume::{self, Volume, internal};
+
+/// The one parameter: the file system of a volume whose capabilities name none.
+const FS_TYPE: &str = "fsType";
+
+/// One name is one volume: a repeat finds it again, also after a crash.
+pub(super) fn create(
+    driver: &Driver,
+    request: &csi::CreateVolumeRequest,
+) -> Result<csi::CreateVolumeResponse, Status> {
+    let name = args::name(&request.name)?;
+    let capabilities = Capability::parse_all(&request.volume_capabilities)?;
+    bounds(request.capacity_range.as_ref())?;
+    check_form(request)?;
+    let volume = match driver.store.named(name) {
+        Some(existing) => {
+            is_same(driver, &existing, request, &capabilities).map_err(|why| {
+                Status::already_exists(format!("a volume of this name exists, and {why}"))
+            })?;
+            existing
+        }
+        None => {
+            let volume = design(driver, request, &capabilities)?;
+            driver.store.create(&volume)?;
+            volume
+        }
+    };
+    Ok(csi::CreateVolumeResponse {
+        volume: Some(told(driver, &volume)),
+    })
+}
+
+/// What is wrong with a request whatever volumes there are.
+fn check_form(request: &csi::CreateVolumeRequest) -> Result<(), Status> {
+    let invalid = |message| Err(Status::invalid_argument(message));
+    if !request.mutable_parameters.is_empty() {
+        return invalid("mutable_parameters are not supported");
+    }
+    match (
+        &request.accessibility_requirements,
+        &request.volume_content_source,
+    ) {
+        (Some(topology), _) if topology.requisite.is_empty() && topology.preferred.is_empty() => {
+            invalid("accessibility_requirements has neither requisite nor preferred")
+        }
+        (_, Some(source)) if source.r#type.is_none() => {
+            invalid("volume_content_source names no source")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether an existing volume is what is asked for, or why not.
+fn is_same(
+    driver: &Driver,
+    volume: &Volume,
+    request: &csi::CreateVolumeRequest,
+    capabilities: &[Capability],
+) -> Result<(), String> {
+    let range =
+        bounds(request.capacity_range.as_ref()).map_err(|error| error.message().to_owned())?;
+    if !lies_in(volume.capacity_bytes, range) {
+        return Err("its size does not lie in the capacity_range".to_owned());
+    }
+    if volume.parameters != parameters(request) {
+        return Err("it was made with other parameters".to_owned());
+    }
+    if request.volume_content_source.is_some() {
+        return Err("it was made without a volume_content_source".to_owned());
+    }
+    if !is_reachable(driver, request) {
+        return Err("it cannot be reached from where it is asked for".to_owned());
+    }
+    for capability in capabilities {
+        capability.check(&driver.filesystems)?;
+        volume.check(capability)?;
+    }
+    Ok(())
+}
+
+/// The volume that is asked for.
+fn design(
+    driver: &Driver,
+    request: &csi::CreateVolumeRequest,
+    capabilities: &[Capability],
+) -> Result<Volume, Status> {
+    if request.volume_content_source.is_some() {
+        return Err(Status::invalid_argument(
+            "volume_content_source is not supported",
+        ));
+    }
+    for capability in capabilities {
+        capability
+            .check(&driver.filesystems)
+            .map_err(Status::invalid_argument)?;
+    }
+    let parameters = parameters(request);
+    let wanted =
+        wanted_filesystem(driver, &parameters, capabilities).map_err(Status::invalid_argument)?;
+    if !is_reachable(driver, request) {
+        let message = "volumes can be reached from this driver's own node alone";
+        return Err(Status::resource_exhausted(message));
+    }
+    let rounded_down = driver.defects.has(Defect::SIZE_ROUNDED_DOWN);
+    let range = request.capacity_range.as_ref();
+    Ok(Volume {
+        id: volume::new_id()?,
+        name: request.name.clone(),
+        capacity_bytes: args::size(range, smallest(wanted), rounded_down)?,
+        parameters,
+        block: capabilities.iter().any(Capability::is_block),
+        filesystem: wanted,
+        attachment: None,
+        stages: BTreeMap::new(),
+        targets: BTreeMap::new(),
+        formatting: false,
+    })
+}
+
+fn parameters(request: &csi::CreateVolumeRequest) -> BTreeMap<String, String> {
+    let parameters = &request.parameters;
+    parameters
+        .iter()
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
+}
+
+/// The one file system that all capabilities can be served with; none where
+/// all are for block access.
+pub(super) fn wanted_filesystem(
+    driver: &Driver,
+    parameters: &BTreeMap<String, String>,
+    capabilities: &[Capability],
+) -> Result<Option<Filesystem>, String> {
+    if let Some(unknown) = parameters.keys().find(|key| *key != FS_TYPE) {
+        return Err(format!(
+            "the parameter {unknown:?} is not known; there is {FS_TYPE:?}"
+        ));
+    }
+    let mut wanted = match parameters.get(FS_TYPE) {
+        Some(name) => Some(
+            Filesystem::of_name(name)
+                .filter(|filesystem| driver.filesystems.contains(filesystem))
+                .ok_or_else(|| format!("this {FS_TYPE} is not supported on this node"))?,
+        ),
+        None => None,
+    };
+    for name in capabilities.iter().filter_map(Capability::fs_type) {
+        let filesystem = Filesystem::of_name(name);
+        if wanted.is_some() && wanted != filesystem {
+            return Err("a volume has one file system, and several are asked for".to_owned());
+        }
+        wanted = filesystem;
+    }
+    let mounted = capabilities.iter().any(|capability| !capability.is_block());
+    Ok(mounted.then_some(wanted.unwrap_or(Filesystem::Ext4)))
+}
+
+/// Whether a volume on this node is where it is asked to be.
+fn is_reachable(driver: &Driver, request: &csi::CreateVolumeRequest) -> bool {
+    let requisite = match &request.accessibility_requirements {
+        Some(topology) => topology.requisite.as_slice(),
+        None => &[],
+    };
+    let here = args::topology(&driver.node_id);
+    requisite.is_empty() || requisite.contains(&here)
+}
+
+/// Deletes a volume that nobody uses. One that is not there is deleted.
+pub(super) fn delete(
+    driver: &Driver,
+    request: &csi::DeleteVolumeRequest,
+) -> Result<csi::DeleteVolumeResponse, Status> {
+    let id = args::required("volume_id", &request.volume_id)?;
+    if let Some(volume) = driver.store.find(id) {
+        if !driver.defects.has(Defect::DELETE_IN_USE_OK) {
+            is_unused(driver, &volume)?;
+        }
+        driver.store.delete(id)?;
+    }
+    Ok(csi::DeleteVolumeResponse {})
+}
+
+fn is_unused(driver: &Driver, volume: &Volume) -> Result<(), Status> {
+    if let Some(attachment) = &volume.attachment {
+        let message = format!("the volume is published to node {}", attachment.node);
+        return Err(Status::failed_precondition(message));
+    }
+    let leaks = [
+        Defect::LOOP_LEFT_AFTER_UNSTAGE,
+        Defect::STAGE_ERROR_LEAVES_DEVICE,
+    ];
+    if leaks.iter().any(|defect| driver.defects.has(*defect)) {
+        return Ok(());
+    }
+    // Records may be stale; a loop device is there for as long as anybody uses it.
+    let devices = loopdev::find(&driver.image(volume)).map_err(internal)?;
+    if !devices.is_empty() {
+        return Err(Status::failed_precondition(
+            "the volume is staged on this node",
+        ));
+    }
+    Ok(())
+}

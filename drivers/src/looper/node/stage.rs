@@ -1,0 +1,263 @@
+//! `NodeStageVolume`: a loop device for the disk image, and, unless the volume is
+//! for block access, its file system mounted at the staging path.
+
+use std::path::Path;
+use std::sync::PoisonError;
+
+use csi_proto::v1 as csi;
+use nix::mount::MsFlags;
+use tonic::Status;
+
+use super::device::{self, Top};
+use super::{admitted, capability, occupied, whole};
+use crate::defect::Defect;
+use crate::looper::args;
+use crate::looper::capability::Capability;
+use crate::looper::driver::Driver;
+use crate::looper::sys::file;
+use crate::looper::sys::filesystem::{self, Content, Filesystem};
+use crate::looper::sys::loopdev::{self, LoopDevice};
+use crate::looper::sys::mount::{MountOptions, mount_device};
+use crate::looper::volume::{Volume, internal};
+
+/// Stages a volume; one that is staged already in this way stays as it is.
+pub(super) fn stage(
+    driver: &Driver,
+    request: &csi::NodeStageVolumeRequest,
+) -> Result<csi::NodeStageVolumeResponse, Status> {
+    let id = args::required("volume_id", &request.volume_id)?;
+    let path = args::path("staging_target_path", &request.staging_target_path)?;
+    let capability = capability(driver, request.volume_capability.as_ref())?;
+    let volume = driver.store.get(id)?;
+    let attachment = admitted(
+        driver,
+        &volume,
+        &capability,
+        &request.publish_context,
+        &request.volume_context,
+    )?;
+    misbehave(driver, &volume);
+    whole(driver, &volume)?;
+    if driver.failed_stage(&path) || is_done(driver, &volume, &capability, &path)? {
+        return Ok(csi::NodeStageVolumeResponse {});
+    }
+    if !file::is_dir(&path) {
+        let message = "staging_target_path must be a folder, which the caller makes";
+        return Err(Status::failed_precondition(message));
+    }
+    let record = capability.clone();
+    driver.store.update(id, |volume| {
+        volume.stages.insert(path.clone(), record);
+    })?;
+    let read_only = attachment.readonly;
+    attach(driver, &volume, &capability, &path, read_only)
+        .inspect_err(|_| undo(driver, id, &path))?;
+    Ok(csi::NodeStageVolumeResponse {})
+}
+
+/// Whether there is nothing to do.
+///
+/// # Errors
+///
+/// ALREADY_EXISTS where the volume is staged there in another way.
+fn is_done(
+    driver: &Driver,
+    volume: &Volume,
+    capability: &Capability,
+    path: &Path,
+) -> Result<bool, Status> {
+    if !capability.is_block() && matches!(device::top(driver, volume, path)?, Top::Foreign) {
+        return Err(occupied(path));
+    }
+    let any_mount_will_do = driver
+        .defects
+        .has(Defect::ALREADY_MOUNTED_NO_IDENTITY_CHECK)
+        && !capability.is_block()
+        && matches!(device::top(driver, volume, path)?, Top::Own(_));
+    if any_mount_will_do {
+        let record = capability.clone();
+        driver.store.update(&volume.id, |volume| {
+            volume.stages.insert(path.to_owned(), record);
+        })?;
+        return Ok(true);
+    }
+    if !device::is_staged(driver, volume, path)? {
+        return Ok(false);
+    }
+    let same = volume.stages.get(path).is_some_and(|staged| {
+        staged.is_same_use(capability) && staged.mount_options() == capability.mount_options()
+    });
+    if !same {
+        let message = "the volume is staged at staging_target_path in another way";
+        return Err(Status::already_exists(message));
+    }
+    Ok(true)
+}
+
+fn attach(
+    driver: &Driver,
+    volume: &Volume,
+    capability: &Capability,
+    path: &Path,
+    read_only: bool,
+) -> Result<(), Status> {
+    let image = driver.image(volume);
+    let device = if driver.defects.has(Defect::NO_PER_VOLUME_LOCK) {
+        // Long enough for another call to come as far as this.
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        loopdev::attach_new(&image, read_only)
+    } else {
+        loopdev::attach(&image, read_only)
+    }
+    .map_err(internal)?;
+    if capability.is_block() {
+        if driver.defects.has(Defect::BLOCK_FORMATTED_AS_MOUNT) {
+            filesystem::make(Filesystem::Ext4, &device.path(), true).map_err(internal)?;
+        }
+        return Ok(());
+    }
+    let Some(filesystem) = volume.filesystem else {
+        return Err(Status::failed_precondition(
+            "the volume was made for block access",
+        ));
+    };
+    if device.size().map_err(internal)? != volume.capacity_bytes {
+        device.grow().map_err(internal)?;
+    }
+    make_ready(driver, volume, filesystem, device, read_only)?;
+    mount(driver, capability, filesystem, device, path, read_only)
+}
+
+/// Makes the file system, on a blank device only; content that we do not know is
+/// somebody's.
+fn make_ready(
+    driver: &Driver,
+    volume: &Volume,
+    filesystem: Filesystem,
+    device: LoopDevice,
+    read_only: bool,
+) -> Result<(), Status> {
+    let image = driver.image(volume);
+    let content = match filesystem::probe(&device.path(), &image) {
+        Err(_) | Ok(Content::Unknown) if driver.defects.has(Defect::FORMAT_ON_UNREADABLE) => {
+            Content::Blank
+        }
+        probed => probed.map_err(internal)?,
+    };
+    let unfinished = volume.formatting
+        || driver.defects.has(Defect::WIPES_ON_STAGE)
+        || (content == Content::Blank && driver.defects.has(Defect::FORMAT_ON_UNREADABLE));
+    match content {
+        Content::Filesystem(found) if found == filesystem && !unfinished => {
+            if filesystem == Filesystem::Ext4 && !read_only {
+                filesystem::grow_unmounted_ext4(&device.path(), volume.capacity_bytes)
+                    .map_err(internal)?;
+            }
+            return Ok(());
+        }
+        Content::Filesystem(found) if !unfinished => {
+            let message = format!("there is {} on the volume already", found.name());
+            return Err(Status::failed_precondition(message));
+        }
+        Content::Unknown if !unfinished => {
+            let message = "there is something on the volume that is no file system we know";
+            return Err(Status::failed_precondition(message));
+        }
+        _ if read_only => {
+            let message = "the volume is blank, and published to this node read-only";
+            return Err(Status::failed_precondition(message));
+        }
+        _ => {}
+    }
+    // Whatever a killed mkfs leaves is known to be nobody's data.
+    driver
+        .store
+        .update(&volume.id, |volume| volume.formatting = true)?;
+    filesystem::make(filesystem, &device.path(), unfinished).map_err(internal)?;
+    driver
+        .store
+        .update(&volume.id, |volume| volume.formatting = false)
+}
+
+fn mount(
+    driver: &Driver,
+    capability: &Capability,
+    filesystem: Filesystem,
+    device: LoopDevice,
+    path: &Path,
+    read_only: bool,
+) -> Result<(), Status> {
+    let mut options = match driver.defects.has(Defect::MOUNT_FLAGS_DROPPED) {
+        true => MountOptions::default(),
+        false => capability.mount_options(),
+    };
+    if read_only || capability.is_reader_only() {
+        options.mount |= MsFlags::MS_RDONLY;
+    }
+    match mount_device(&device.path(), path, filesystem.name(), &options) {
+        Err(error) if driver.defects.has(Defect::MOUNT_ERROR_SWALLOWED) => {
+            tracing::warn!(%error, "the mount failed");
+            Ok(())
+        }
+        // The kernel names no option; and the flags may be sensitive.
+        Err(error) if error.errno() == Some(libc::EINVAL) && !options.data.is_empty() => {
+            let message = "the file system refused the volume_capability's mount_flags";
+            Err(Status::invalid_argument(message))
+        }
+        mounted => mounted.map_err(internal),
+    }
+}
+
+/// Takes back what a stage that failed has done. The mount was its last step, so
+/// there is none to take away.
+fn undo(driver: &Driver, id: &str, path: &Path) {
+    driver.remember_failed_stage(path);
+    if driver.defects.has(Defect::STAGE_ERROR_LEAVES_DEVICE) {
+        return;
+    }
+    let undone = driver
+        .store
+        .update(id, |volume| drop(volume.stages.remove(path)))
+        .and_then(|()| driver.store.get(id))
+        .and_then(|volume| device::release(driver, &volume));
+    if let Err(error) = undone {
+        // The record stays, and so does the way to clean up: NodeUnstageVolume.
+        tracing::warn!(
+            why = error.message(),
+            "could not take back a stage that failed"
+        );
+    }
+}
+
+/// The defects that bite before anything is done.
+fn misbehave(driver: &Driver, volume: &Volume) {
+    if driver.defects.has(Defect::DIES) && volume.filesystem == Some(Filesystem::Xfs) {
+        std::process::abort();
+    }
+    if driver.defects.has(Defect::FORMAT_ON_UNREADABLE) {
+        // A disk that was cut short is made long again, and then looks blank.
+        let _ = file::set_length_at_least(&driver.image(volume), volume.capacity_bytes);
+    }
+    if driver.defects.has(Defect::ZOMBIE_CHILDREN) {
+        filesystem::start_and_forget("true");
+    }
+}
+
+impl Driver {
+    /// The defect stage-error-dir-then-ok: whether a stage failed here before.
+    fn failed_stage(&self, path: &Path) -> bool {
+        let failed = self.failed_stages.lock();
+        failed
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(path)
+    }
+
+    fn remember_failed_stage(&self, path: &Path) {
+        if self.defects.has(Defect::STAGE_ERROR_DIR_THEN_OK) {
+            let failed = self.failed_stages.lock();
+            failed
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(path.to_owned());
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! All that the driver does to the node: mounts, folders, loop devices, file systems.
+//!
+//! The handlers decide, these functions do. They are plain functions over paths,
+//! and each error says what was being done and to what.
+
+pub(super) mod file;
+pub(super) mod filesystem;
+pub(super) mod loopdev;
+pub(super) mod mount;
+pub(super) mod mountinfo;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A system call or a helper program that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {doing} {}: {source}", path.display())]
+pub(super) struct SysError {
+    doing: &'static str,
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl SysError {
+    fn new(doing: &'static str, path: impl Into<PathBuf>, source: impl Into<io::Error>) -> Self {
+        Self {
+            doing,
+            path: path.into(),
+            source: source.into(),
+        }
+    }
+
+    /// The error number, where it was a system call that failed.
+    pub(super) fn errno(&self) -> Option<i32> {
+        self.source.raw_os_error()
+    }
+}
+
+/// Says what was being done, and to which path, when it failed.
+trait Doing<T> {
+    fn doing(self, what: &'static str, path: &Path) -> Result<T, SysError>;
+}
+
+impl<T, E: Into<io::Error>> Doing<T> for Result<T, E> {
+    fn doing(self, what: &'static str, path: &Path) -> Result<T, SysError> {
+        self.map_err(|error| SysError::new(what, path, error))
+    }
+}

@@ -1,0 +1,282 @@
+//! The volumes: one folder each, with the disk image and one record in it.
+//!
+//! A record is written before what it tells of is done, and what it tells is
+//! believed only as far as the kernel agrees: after a crash or a reboot it says
+//! what may be there, and the mount table says what is.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use nix::mount::MsFlags;
+use serde::{Deserialize, Serialize};
+use tonic::Status;
+
+use super::capability::Capability;
+use super::sys::SysError;
+use super::sys::file;
+use super::sys::filesystem::Filesystem;
+
+const RECORD: &str = "volume.json";
+const IMAGE: &str = "disk.img";
+/// What a crash may leave of a volume that was being made or deleted.
+const MAKING: &str = "making-";
+const DELETING: &str = "deleting-";
+const PREFIX: &str = "vol-";
+
+/// All that is known of one volume.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Volume {
+    pub(super) id: String,
+    /// The name it was asked for by, which is how a repeated CreateVolume finds it.
+    pub(super) name: String,
+    pub(super) capacity_bytes: u64,
+    pub(super) parameters: BTreeMap<String, String>,
+    /// Whether it was made for raw block access.
+    pub(super) block: bool,
+    /// The file system that it was made for, where it was made to be mounted.
+    pub(super) filesystem: Option<Filesystem>,
+    /// Where the controller published it.
+    pub(super) attachment: Option<Attachment>,
+    /// Its staging paths, and as what it is staged there.
+    pub(super) stages: BTreeMap<PathBuf, Capability>,
+    /// Its target paths.
+    pub(super) targets: BTreeMap<PathBuf, Target>,
+    /// A file system is being made: until this is cleared again, what is on the
+    /// device is half of one, and nobody's data.
+    pub(super) formatting: bool,
+}
+
+/// What ControllerPublishVolume promised.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Attachment {
+    /// Handed to the node in `publish_context`.
+    pub(super) id: String,
+    pub(super) node: String,
+    pub(super) capability: Capability,
+    pub(super) readonly: bool,
+}
+
+/// How a volume is published at one target path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Target {
+    pub(super) staging: PathBuf,
+    pub(super) capability: Capability,
+    pub(super) readonly: bool,
+}
+
+impl Volume {
+    /// Why this volume cannot be used in this way, or that it can.
+    pub(super) fn check(&self, capability: &Capability) -> Result<(), String> {
+        if capability.is_block() {
+            let why = || "the volume was made to be mounted, not for block access".to_owned();
+            return self.block.then_some(()).ok_or_else(why);
+        }
+        let Some(made) = self.filesystem else {
+            return Err("the volume was made for block access, not to be mounted".to_owned());
+        };
+        match capability.fs_type() {
+            Some(name) if name != made.name() => {
+                Err(format!("the volume was made for {}", made.name()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether its file system was mounted to be read alone.
+    pub(super) fn is_meant_read_only(&self) -> bool {
+        let read_only = |stage: &Capability| {
+            stage.is_reader_only() || stage.mount_options().mount.contains(MsFlags::MS_RDONLY)
+        };
+        self.stages.values().any(read_only)
+            || self
+                .attachment
+                .as_ref()
+                .is_some_and(|attachment| attachment.readonly)
+    }
+
+    /// `volume_context`: what never changes of it.
+    pub(super) fn context(&self) -> BTreeMap<String, String> {
+        let access = match self.filesystem {
+            Some(filesystem) if !self.block => filesystem.name(),
+            Some(_) => "any",
+            None => "block",
+        };
+        BTreeMap::from([("access".to_owned(), access.to_owned())])
+    }
+}
+
+/// The volumes on disk, and a copy of their records in memory.
+pub(super) struct Store {
+    folder: PathBuf,
+    volumes: Mutex<BTreeMap<String, Volume>>,
+}
+
+impl Store {
+    /// Opens the state folder, making it where there is none, and clears away
+    /// what a crash left half made or half deleted. A forgetful driver, which no
+    /// honest one is, does not know what it had staged and published.
+    pub(super) fn open(state_dir: &Path, forgetful: bool) -> Result<Self, StoreError> {
+        let folder = state_dir.join("volumes");
+        for path in [state_dir, &folder] {
+            file::make_dir(path, 0o700)?;
+        }
+        let mut volumes = BTreeMap::new();
+        let read = |source| StoreError::Read {
+            path: folder.clone(),
+            source,
+        };
+        for entry in std::fs::read_dir(&folder).map_err(read)? {
+            let path = entry.map_err(read)?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if name.starts_with(MAKING) || name.starts_with(DELETING) {
+                file::remove_flat_dir(&path)?;
+            } else if is_id(&name) {
+                let mut volume = load(&path.join(RECORD))?;
+                if forgetful {
+                    volume.stages.clear();
+                    volume.targets.clear();
+                }
+                volumes.insert(volume.id.clone(), volume);
+            }
+        }
+        Ok(Self {
+            folder,
+            volumes: Mutex::new(volumes),
+        })
+    }
+
+    /// The volume of this id.
+    ///
+    /// # Errors
+    ///
+    /// NOT_FOUND.
+    pub(super) fn get(&self, id: &str) -> Result<Volume, Status> {
+        self.find(id)
+            .ok_or_else(|| Status::not_found("there is no volume of this volume_id"))
+    }
+
+    /// The volume of this id, if there is one.
+    pub(super) fn find(&self, id: &str) -> Option<Volume> {
+        self.lock().get(id).cloned()
+    }
+
+    /// The volume that was made under this name, if there is one.
+    pub(super) fn named(&self, name: &str) -> Option<Volume> {
+        self.lock()
+            .values()
+            .find(|volume| volume.name == name)
+            .cloned()
+    }
+
+    /// Every volume, in the order of their ids.
+    pub(super) fn all(&self) -> Vec<Volume> {
+        self.lock().values().cloned().collect()
+    }
+
+    /// The disk image of a volume.
+    pub(super) fn image(&self, id: &str) -> PathBuf {
+        self.folder.join(id).join(IMAGE)
+    }
+
+    /// Makes a volume: all of it, or, after a crash, nothing.
+    pub(super) fn create(&self, volume: &Volume) -> Result<(), Status> {
+        let record = record(volume)?;
+        let making = self.folder.join(format!("{MAKING}{}", volume.id));
+        file::make_dir(&making, 0o700).map_err(internal)?;
+        let made = file::set_length(&making.join(IMAGE), volume.capacity_bytes)
+            .and_then(|()| file::replace(&making.join(RECORD), &record))
+            .and_then(|()| file::rename(&making, &self.folder.join(&volume.id)));
+        if let Err(error) = made {
+            // What stays of it here is cleared away at the next start.
+            let _ = file::remove_flat_dir(&making);
+            return Err(internal(error));
+        }
+        self.lock().insert(volume.id.clone(), volume.clone());
+        Ok(())
+    }
+
+    /// Deletes a volume and its data.
+    pub(super) fn delete(&self, id: &str) -> Result<(), Status> {
+        let deleting = self.folder.join(format!("{DELETING}{id}"));
+        file::rename(&self.folder.join(id), &deleting).map_err(internal)?;
+        self.lock().remove(id);
+        file::remove_flat_dir(&deleting).map_err(internal)
+    }
+
+    /// Changes the record of a volume, on disk first.
+    pub(super) fn update(&self, id: &str, change: impl FnOnce(&mut Volume)) -> Result<(), Status> {
+        // The caller has claimed the volume, so the map need not be held meanwhile.
+        let mut volume = self.get(id)?;
+        change(&mut volume);
+        let path = self.folder.join(id).join(RECORD);
+        file::replace(&path, &record(&volume)?).map_err(internal)?;
+        self.lock().insert(volume.id.clone(), volume);
+        Ok(())
+    }
+
+    /// The folder whose file system holds the disk images.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Volume>> {
+        // A record is replaced whole, so a panic elsewhere leaves none half changed.
+        self.volumes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A new id, which no volume had before.
+pub(super) fn new_id() -> Result<String, Status> {
+    let random = file::random_hex(12).map_err(internal)?;
+    Ok(format!("{PREFIX}{random}"))
+}
+
+/// Whether this could be an id of ours. Ids become folder names, so nothing
+/// else is ever joined to a path.
+pub(super) fn is_id(id: &str) -> bool {
+    id.strip_prefix(PREFIX)
+        .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// An error of the node itself, told to the caller.
+pub(super) fn internal(error: SysError) -> Status {
+    Status::internal(error.to_string())
+}
+
+fn record(volume: &Volume) -> Result<Vec<u8>, Status> {
+    serde_json::to_vec_pretty(volume)
+        .map_err(|error| Status::internal(format!("cannot write the volume's record: {error}")))
+}
+
+fn load(path: &Path) -> Result<Volume, StoreError> {
+    let read = |source| StoreError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let bytes = std::fs::read(path).map_err(read)?;
+    serde_json::from_slice(&bytes).map_err(|error| read(error.into()))
+}
+
+/// The state folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A record or the folder cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Something cannot be made or removed there.
+    #[error("{0}")]
+    Change(String),
+}
+
+impl From<SysError> for StoreError {
+    fn from(error: SysError) -> Self {
+        Self::Change(error.to_string())
+    }
+}
