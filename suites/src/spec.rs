@@ -169,6 +169,33 @@ clause!(
     "An RPC that is not implemented or is off in the present mode gives UNIMPLEMENTED (not OK, INTERNAL or a closed connection)."
 );
 clause!(
+    GENERAL_LOGGING_NO_SECRETS,
+    "general.logging.no_secrets",
+    Must,
+    Specification,
+    "RPC Interface",
+    "rpc-interface",
+    "Values of fields marked csi_secret never appear in the log of the plugin, at any verbosity, on success or on error (test: canary values in every secrets map)."
+);
+clause!(
+    GENERAL_SECRETS_NOT_IN_STATUS,
+    "general.secrets.not_in_status",
+    Should,
+    Specification,
+    "Security",
+    "security",
+    "Secret values do not come back in status messages or responses (messages may be shown to end users)."
+);
+clause!(
+    NODE_PUBLISH_SECOND_TARGET_SNSW,
+    "node.publish.second_target_snsw",
+    Should,
+    Specification,
+    "NodePublishVolume",
+    "nodepublishvolume",
+    "Second target_path: FAILED_PRECONDITION."
+);
+clause!(
     NODE_CAPS_KNOWN_VALUES,
     "node.caps.known_values",
     Must,

@@ -216,6 +216,14 @@ impl Session {
         Err(Stop::Blocked { step, why })
     }
 
+    /// What the driver that we started wrote to its output streams so far; none
+    /// for one that others started.
+    pub async fn driver_output(&self) -> Option<String> {
+        let output = self.driver.as_ref()?.lock().await.output();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Some(text(&output.stdout) + &text(&output.stderr))
+    }
+
     /// Whether the driver is there: it answers `Probe`.
     pub async fn is_alive(&self) -> bool {
         if let Some(driver) = &self.driver

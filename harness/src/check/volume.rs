@@ -30,6 +30,8 @@ pub struct Want {
     pub flags: Option<Vec<String>>,
     /// Never used before.
     pub fresh: bool,
+    /// One byte more than a round size.
+    pub odd_size: bool,
 }
 
 impl Want {
@@ -40,6 +42,7 @@ impl Want {
             mode: None,
             flags: None,
             fresh: false,
+            odd_size: false,
         }
     }
 
@@ -48,6 +51,14 @@ impl Want {
         Self {
             fresh: true,
             ..Self::any()
+        }
+    }
+
+    /// The same, of a size that is no round number.
+    pub fn odd_size(self) -> Self {
+        Self {
+            odd_size: true,
+            ..self
         }
     }
 
@@ -354,7 +365,7 @@ pub(super) fn create_request(cx: &Cx, claim: &VolumeClaim) -> v1::CreateVolumeRe
     v1::CreateVolumeRequest {
         name: claim.name.clone().unwrap_or_default(),
         capacity_range: Some(v1::CapacityRange {
-            required_bytes: required_bytes(config, &claim.kind),
+            required_bytes: required_bytes(config, &claim.kind) + i64::from(claim.want.odd_size),
             limit_bytes: config.volume.limit.map_or(0, bytes),
         }),
         volume_capabilities: vec![capability(cx, claim)],

@@ -54,6 +54,7 @@ struct Inner {
     garbled: Vec<CallRecord>,
     broken: Vec<CallRecord>,
     wordless: Vec<CallRecord>,
+    leaks: Vec<CallRecord>,
     deaths: Vec<Death>,
     peers: BTreeSet<i32>,
 }
@@ -175,6 +176,15 @@ impl History {
     /// Refusals without a word.
     pub fn wordless(&self) -> Vec<CallRecord> {
         self.lock().wordless.clone()
+    }
+
+    /// Answers in which a secret that we sent came back.
+    pub fn leaks(&self) -> Vec<CallRecord> {
+        self.lock().leaks.clone()
+    }
+
+    pub(super) fn leaked(&self, record: &CallRecord) {
+        self.lock().leaks.push(record.clone());
     }
 
     /// The driver's deaths that nobody of ours caused.

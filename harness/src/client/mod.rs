@@ -49,6 +49,8 @@ pub struct Client {
     node: Option<Endpoint>,
     deadlines: Arc<Deadlines>,
     history: Arc<History>,
+    /// The values that must not come back.
+    secrets: Arc<Vec<String>>,
 }
 
 impl Client {
@@ -59,12 +61,14 @@ impl Client {
         node: Option<Endpoint>,
         deadlines: Deadlines,
         history: Arc<History>,
+        secrets: Vec<String>,
     ) -> Self {
         Self {
             controller,
             node,
             deadlines: Arc::new(deadlines),
             history,
+            secrets: Arc::new(secrets),
         }
     }
 
@@ -161,6 +165,9 @@ impl Client {
             message: answer.message(),
             response,
         };
+        if self.secrets.iter().any(|secret| echoes(&record, secret)) {
+            self.history.leaked(&record);
+        }
         self.history.end(&record, &answer.erase());
         Reply { record, answer }
     }
@@ -189,6 +196,14 @@ impl Client {
             Err(status) => Err(reply::read_status(&status)),
         }
     }
+}
+
+/// Whether an answer holds a secret. Short values stand in many an answer by
+/// chance.
+fn echoes(record: &CallRecord, secret: &str) -> bool {
+    const SHORTEST: usize = 8;
+    secret.len() >= SHORTEST
+        && (record.message.contains(secret) || record.response.to_string().contains(secret))
 }
 
 fn read_response<R: Rpc>(bytes: &[u8]) -> (Answer<R::Response>, serde_json::Value) {

@@ -73,7 +73,18 @@ pub async fn connect(
             .map(|(rpc, d)| (rpc.to_string(), *d))
             .collect(),
     };
-    let client = Client::new(controller, node, deadlines, Arc::new(History::default()));
+    let client = Client::new(
+        controller,
+        node,
+        deadlines,
+        Arc::new(History::default()),
+        config
+            .secrets
+            .values()
+            .into_iter()
+            .map(str::to_owned)
+            .collect(),
+    );
     if client.endpoints().is_empty() {
         return Err(SetupError::NoEndpoint);
     }

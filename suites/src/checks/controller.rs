@@ -2,11 +2,12 @@
 //! far as the life of a volume on a node leans on them.
 
 use csi_harness::check;
-use csi_harness::check::{Check, Checked, Cx, Marker, Need, Step, Stop, Want};
+use csi_harness::check::{Access, Check, Checked, Cx, Marker, Need, Step, Stop, Want};
 use csi_harness::client::Code;
 use csi_proto::rpc;
 use csi_proto::v1;
 use csi_proto::v1::controller_service_capability::rpc::Type as ControllerRpc;
+use csi_proto::v1::plugin_capability::service::Type as Service;
 
 use crate::spec;
 
@@ -18,12 +19,14 @@ pub(super) static CHECKS: &[&Check] = &[
     &CREATES,
     &CAPABILITIES_REQUIRED,
     &NAME_REQUIRED,
+    &ODD_SIZE,
     &CREATE_REPEAT,
     &OTHER_SIZE,
     &DELETES,
     &DELETE_REPEAT,
     &DELETE_ID_REQUIRED,
     &DELETE_IN_USE,
+    &NOT_OFFERED_IS_REFUSED,
     &VALIDATE_UNKNOWN,
     &VALIDATE_CONFIRMS,
 ];
@@ -62,6 +65,44 @@ async fn creates(cx: &Cx) -> Checked {
         ))),
         _ => Ok(()),
     }
+}
+
+check! {
+    /// A size that is no round number is not rounded down.
+    ///
+    /// A restore or a clone needs every byte that was asked for.
+    ODD_SIZE = "create-volume.odd-size-is-not-rounded-down",
+    clauses: [spec::CONTROLLER_CREATE_CAPACITY_HONOURED],
+    needs: CREATE,
+    axes: [Kind],
+    volumes: 1, calls: 10,
+    seen_in: ["kubernetes-sigs/gcp-compute-persistent-disk-csi-driver!684" => "sizes were rounded down"],
+    look_at: "the rounding of required_bytes to the unit of the back end: up, as far as limit_bytes lets it",
+    run: odd_size,
+}
+
+async fn odd_size(cx: &Cx) -> Checked {
+    let volume = cx.volume(Want::fresh().odd_size()).await?;
+    let asked = volume
+        .create_request()
+        .capacity_range
+        .map_or(0, |range| range.required_bytes);
+    let told = volume.capacity();
+    if told > 0 && told < asked {
+        return Err(Stop::fail(format!(
+            "{asked} bytes were required, capacity_bytes is {told}"
+        )));
+    }
+    if volume.access() == Access::Mount {
+        return Ok(());
+    }
+    let there = volume.stage().await?.publish("a").await?.size().await?;
+    if i64::try_from(there).is_ok_and(|there| there < asked) {
+        return Err(Stop::fail(format!(
+            "{asked} bytes were required, the device has {there}"
+        )));
+    }
+    Ok(())
 }
 
 check! {
@@ -396,4 +437,47 @@ async fn validate_confirms(cx: &Cx) -> Checked {
             said.message
         ))),
     }
+}
+
+check! {
+    /// What the controller does not say it can do is refused, and does not end it.
+    NOT_OFFERED_IS_REFUSED = "controller-get-capabilities.not-offered-is-unimplemented",
+    clauses: [spec::GENERAL_ERROR_UNIMPLEMENTED],
+    needs: Need::Service(Service::ControllerService),
+    volumes: 0, calls: 5,
+    seen_in: ["ceph/ceph-csi#4769" => "a call that was not announced made the plugin panic"],
+    run: not_offered_is_refused,
+}
+
+async fn not_offered_is_refused(cx: &Cx) -> Checked {
+    let can = |rpc| cx.facts().controller_can(rpc);
+    let mut odd = Vec::new();
+    macro_rules! ask {
+        ($rpc:ident, $capability:ident) => {
+            if !can(ControllerRpc::$capability) {
+                let asked = cx.ask::<rpc::$rpc>(&Default::default()).await?;
+                match asked.refusal().map(|refusal| refusal.code) {
+                    Some(Code::UNIMPLEMENTED) => {}
+                    Some(code) => odd.push(format!("{} answers {code}", stringify!($rpc))),
+                    None => {
+                        return Err(Stop::fail(concat!(
+                            stringify!($rpc),
+                            " is not announced, and answers OK to an empty request"
+                        )));
+                    }
+                }
+            }
+        };
+    }
+    ask!(CreateSnapshot, CreateDeleteSnapshot);
+    ask!(DeleteSnapshot, CreateDeleteSnapshot);
+    ask!(ControllerExpandVolume, ExpandVolume);
+    ask!(ControllerGetVolume, GetVolume);
+    ask!(ControllerModifyVolume, ModifyVolume);
+    // They did nothing, and said so; only the code is another.
+    odd.first().map_or(Ok(()), |first| {
+        Err(Stop::Warn(format!(
+            "what is not announced is not UNIMPLEMENTED: {first}"
+        )))
+    })
 }

@@ -8,6 +8,7 @@ use crate::spec;
 pub(super) static CHECKS: &[&Check] = &[
     &ANSWERS_EVERY_CALL,
     &EXPLAINS_REFUSALS,
+    &KEEPS_SECRETS,
     &LEAVES_NOTHING,
     &SPEAKS_CSI,
     &STAYS_ALIVE,
@@ -165,6 +166,52 @@ async fn explains_refusals(cx: &Cx) -> Checked {
                 call.code
             )))
         }
+    }
+}
+
+check! {
+    /// The secrets that it is given come back nowhere.
+    ///
+    /// Logs are read by more people than secrets are, and status messages are
+    /// shown to the users of the claim.
+    KEEPS_SECRETS = "driver.keeps-secrets",
+    clauses: [spec::GENERAL_LOGGING_NO_SECRETS, spec::GENERAL_SECRETS_NOT_IN_STATUS],
+    needs: Need::Nothing,
+    phase: Last,
+    volumes: 0, calls: 0,
+    seen_in: ["CVE-2023-2878" => "service account tokens stood in the log"],
+    look_at: "what is logged of a request: fields marked csi_secret have to be masked",
+    run: keeps_secrets,
+}
+
+async fn keeps_secrets(cx: &Cx) -> Checked {
+    let secrets = cx.session().config().secrets.values();
+    // Short values stand in many a line by chance.
+    let long: Vec<_> = secrets
+        .into_iter()
+        .filter(|secret| secret.len() >= 8)
+        .collect();
+    if long.is_empty() {
+        return Err(Stop::not_given("secrets of at least 8 characters"));
+    }
+    if let Some(call) = cx.session().history().leaks().first() {
+        cx.call(call);
+        return Err(Stop::fail(format!(
+            "a secret stands in the answer to {}",
+            named(call)
+        )));
+    }
+    let Some(output) = cx.session().driver_output().await else {
+        return Ok(());
+    };
+    match output
+        .lines()
+        .find(|line| long.iter().any(|secret| line.contains(secret)))
+    {
+        Some(line) => Err(Stop::fail(format!(
+            "a secret stands in the driver's output: {line}"
+        ))),
+        None => Ok(()),
     }
 }
 

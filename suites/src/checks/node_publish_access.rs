@@ -3,7 +3,8 @@
 use csi_harness::check;
 use csi_harness::check::{Access, Check, Checked, Cx, Marker, Need, Stop, Want};
 use csi_harness::client::Code;
-use csi_harness::node::Look;
+use csi_proto::v1::node_service_capability::rpc::Type as NodeRpc;
+use csi_proto::v1::volume_capability::access_mode::Mode;
 
 use crate::spec;
 
@@ -14,6 +15,7 @@ pub(super) static CHECKS: &[&Check] = &[
     &OTHER_ARGUMENTS,
     &READ_ONLY,
     &READ_ONLY_BESIDE_WRITER,
+    &SINGLE_WRITER,
     &STAGING_PATH_REQUIRED,
     &TARGET_REQUIRED,
     &UNKNOWN_VOLUME,
@@ -40,18 +42,19 @@ check! {
 async fn read_only(cx: &Cx) -> Checked {
     let staged = cx.volume(Want::any()).await?.stage().await?;
     let target = staged.publish_read_only("a").await?;
-    match staged.volume().access() {
-        Access::Mount => {
-            if let Ok(()) = target.try_write(&Marker::new()).await? {
-                return Err(Stop::fail("the volume was published with readonly=true, and a write through the target works"));
-            }
-            Ok(())
-        }
+    match (
+        staged.volume().access(),
+        target.try_write(&Marker::new()).await?,
+    ) {
+        (_, Err(_)) => Ok(()),
+        (Access::Mount, Ok(())) => Err(Stop::fail(
+            "the volume was published with readonly=true, and a write through the target works",
+        )),
         // Many honest drivers leave the device itself writable.
-        Access::Block => match target.look(|path| Look::OpenDevice { path, write: true }).await? {
-            Ok(_) => Err(Stop::Warn("the block volume was published with readonly=true, and its device opens for writing".into())),
-            Err(_) => Ok(()),
-        },
+        (Access::Block, Ok(())) => Err(Stop::Warn(
+            "the block volume was published with readonly=true, and its device takes a write"
+                .into(),
+        )),
     }
 }
 
@@ -188,6 +191,31 @@ async fn other_arguments(cx: &Cx) -> Checked {
         return Err(Stop::Warn("a writable target was published again with readonly=true: OK, and it stays writable; ALREADY_EXISTS was due".into()));
     }
     Ok(())
+}
+
+check! {
+    /// A volume of one single writer is published to one target only.
+    ///
+    /// ReadWriteOncePod rests on it: two pods that write to one database destroy
+    /// it.
+    SINGLE_WRITER = "node-publish.single-writer-is-single",
+    clauses: [spec::NODE_PUBLISH_SECOND_TARGET_SNSW],
+    needs: Need::All(&[Need::MOUNT, Need::Node(NodeRpc::SingleNodeMultiWriter)]),
+    volumes: 1, calls: 12,
+    seen_in: ["kubernetes-csi/csi-driver-host-path#380" => "a second target was accepted"],
+    look_at: "the targets that a volume is published at already, before one more is mounted",
+    run: single_writer,
+}
+
+async fn single_writer(cx: &Cx) -> Checked {
+    let want = Want::fresh().mode(Mode::SingleNodeSingleWriter);
+    let staged = cx.volume(want).await?.stage().await?;
+    staged.publish("a").await?;
+    let (request, target) = staged.publish_request("b")?;
+    staged
+        .send_publish(request, &target)
+        .await?
+        .refused_with(&[Code::FAILED_PRECONDITION])
 }
 
 check! {
