@@ -27,15 +27,19 @@ macro_rules! defects {
 }
 
 defects! {
+    ALREADY_MOUNTED_NO_HEALTH_CHECK = "already-mounted-no-health-check": "a volume whose disk was cut short or whose file system has failed is reported as published";
     ALREADY_MOUNTED_NO_IDENTITY_CHECK = "already-mounted-no-identity-check": "any mount at the staging path counts as the volume staged already";
     BLOCK_FORMATTED_AS_MOUNT = "block-formatted-as-mount": "a raw block volume is given a file system when it is staged";
     CHMOD_ON_PUBLISH = "chmod-on-publish": "the mode of the volume's root folder is forced to 0777 at every publish";
     DELETE_IN_USE_OK = "delete-in-use-ok": "DeleteVolume answers OK and removes the disk while the volume is staged";
     DIES = "dies": "NodeStageVolume of an xfs volume kills the process";
     EDGE_REQUEST_PANICS = "edge-request-panics": "a request without its volume capability kills the process";
+    ESTALE_BLOCKS_UNPUBLISH = "estale-blocks-unpublish": "NodeUnpublishVolume reads the target first, and gives up where that fails";
     EXPAND_NOOP_OK = "expand-noop-ok": "NodeExpandVolume answers OK and grows nothing";
+    FORMAT_ON_UNREADABLE = "format-on-unreadable": "a volume that cannot be read, or holds what the driver does not know, counts as blank and is formatted";
     GLOBAL_MUTEX = "global-mutex": "one lock for all volumes is held through every call";
     LAZY_UMOUNT_HIDES_BUSY = "lazy-umount-hides-busy": "every unmount is lazy, so that a busy volume seems to be gone";
+    LOCK_NOT_RELEASED = "lock-not-released": "a call that fails leaves its volume locked for ever";
     LOOP_LEFT_AFTER_UNSTAGE = "loop-left-after-unstage": "the loop device stays attached after NodeUnstageVolume";
     MOUNT_ERROR_SWALLOWED = "mount-error-swallowed": "an error of mount(2) is logged, and OK answered";
     MOUNT_FLAGS_DROPPED = "mount-flags-dropped": "mount_flags are neither used at stage nor at publish";

@@ -7,7 +7,6 @@ mod conformance;
 mod names;
 mod root;
 mod shell;
-#[expect(dead_code, reason = "for now: the checks are being written")]
 mod spec;
 mod suite;
 mod trials;

@@ -169,6 +169,33 @@ clause!(
     "An RPC that is not implemented or is off in the present mode gives UNIMPLEMENTED (not OK, INTERNAL or a closed connection)."
 );
 clause!(
+    GENERAL_LOGGING_NO_SECRETS,
+    "general.logging.no_secrets",
+    Must,
+    Specification,
+    "RPC Interface",
+    "rpc-interface",
+    "Values of fields marked csi_secret never appear in the log of the plugin, at any verbosity, on success or on error (test: canary values in every secrets map)."
+);
+clause!(
+    GENERAL_SECRETS_NOT_IN_STATUS,
+    "general.secrets.not_in_status",
+    Should,
+    Specification,
+    "Security",
+    "security",
+    "Secret values do not come back in status messages or responses (messages may be shown to end users)."
+);
+clause!(
+    NODE_PUBLISH_SECOND_TARGET_SNSW,
+    "node.publish.second_target_snsw",
+    Should,
+    Specification,
+    "NodePublishVolume",
+    "nodepublishvolume",
+    "Second target_path: FAILED_PRECONDITION."
+);
+clause!(
     NODE_CAPS_KNOWN_VALUES,
     "node.caps.known_values",
     Must,
@@ -385,15 +412,6 @@ clause!(
     "Data written before is there when the volume is staged on another node after OK (no lazy unmount with dirty pages behind it)."
 );
 clause!(
-    NODE_PUBLISH_IMPLEMENTED,
-    "node.publish.implemented",
-    Must,
-    Specification,
-    "RPC Interface",
-    "rpc-interface",
-    "NodePublishVolume is implemented by every node plugin."
-);
-clause!(
     NODE_PUBLISH_IDEMPOTENT,
     "node.publish.idempotent",
     Must,
@@ -581,24 +599,6 @@ clause!(
     "Namespaces",
     "namespaces",
     "The mount is seen in the mount namespace of the CO (propagation), not only in that of the plugin."
-);
-clause!(
-    NODE_PUBLISH_SECOND_TARGET_SNMW,
-    "node.publish.second_target_snmw",
-    Should,
-    Specification,
-    "NodePublishVolume",
-    "nodepublishvolume",
-    "Second target_path: OK."
-);
-clause!(
-    NODE_PUBLISH_SECOND_TARGET_SNSW,
-    "node.publish.second_target_snsw",
-    Should,
-    Specification,
-    "NodePublishVolume",
-    "nodepublishvolume",
-    "Second target_path: FAILED_PRECONDITION."
 );
 clause!(
     NODE_UNPUBLISH_UNDOES,
@@ -799,24 +799,6 @@ clause!(
     "The same call again gives OK."
 );
 clause!(
-    NODE_EXPAND_ID_REQUIRED,
-    "node.expand.id_required",
-    Must,
-    Specification,
-    "NodeExpandVolume",
-    "nodeexpandvolume",
-    "Empty volume_id is refused."
-);
-clause!(
-    NODE_EXPAND_PATH_REQUIRED,
-    "node.expand.path_required",
-    Must,
-    Specification,
-    "NodeExpandVolume",
-    "nodeexpandvolume",
-    "Empty volume_path is refused."
-);
-clause!(
     CONTROLLER_CREATE_IDEMPOTENT,
     "controller.create.idempotent",
     Must,
@@ -925,15 +907,6 @@ clause!(
     "Published already at that node and compatible: OK."
 );
 clause!(
-    CONTROLLER_PUBLISH_VOLUME_NOT_FOUND,
-    "controller.publish.volume_not_found",
-    Must,
-    Specification,
-    "ControllerPublishVolume Errors",
-    "controllerpublishvolume-errors",
-    "Unknown volume_id gives NOT_FOUND."
-);
-clause!(
     CONTROLLER_PUBLISH_NODE_NOT_FOUND,
     "controller.publish.node_not_found",
     Must,
@@ -977,22 +950,4 @@ clause!(
     "ValidateVolumeCapabilities",
     "validatevolumecapabilities",
     "What Validate confirms, create and publish accept, and what they refuse it does not confirm."
-);
-clause!(
-    CONTROLLER_VALIDATE_ID_REQUIRED,
-    "controller.validate.id_required",
-    Must,
-    Specification,
-    "ValidateVolumeCapabilities",
-    "validatevolumecapabilities",
-    "Empty volume_id is refused."
-);
-clause!(
-    CONTROLLER_CAPS_TRUTHFUL,
-    "controller.caps.truthful",
-    Must,
-    Specification,
-    "ControllerGetCapabilities",
-    "controllergetcapabilities",
-    "Each RPC behind a reported capability does not answer UNIMPLEMENTED; RPCs without capability do."
 );

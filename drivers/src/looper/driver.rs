@@ -28,7 +28,7 @@ pub(super) struct Driver {
     hung: AtomicBool,
     everything: tokio::sync::Mutex<()>,
     /// The volume that was published first, which the defect wrong-volume shows.
-    pub(super) first_published: std::sync::OnceLock<std::path::PathBuf>,
+    pub(super) first_published: std::sync::Mutex<Option<std::path::PathBuf>>,
     /// Where a stage failed, which the defect stage-error-dir-then-ok mistakes.
     pub(super) failed_stages: std::sync::Mutex<std::collections::HashSet<std::path::PathBuf>>,
 }
@@ -59,7 +59,7 @@ impl Driver {
             call_delay: options.call_delay,
             hung: AtomicBool::new(false),
             everything: tokio::sync::Mutex::new(()),
-            first_published: std::sync::OnceLock::new(),
+            first_published: std::sync::Mutex::default(),
             failed_stages: std::sync::Mutex::default(),
         })
     }
@@ -126,8 +126,11 @@ impl Driver {
         let driver = Arc::clone(self);
         // The claim goes with the work, which goes on when the caller gives up.
         let work = move || {
-            let _held = held;
-            work(&driver, &request)
+            let answer = work(&driver, &request);
+            if answer.is_err() && driver.defects.has(Defect::LOCK_NOT_RELEASED) {
+                std::mem::forget(held);
+            }
+            answer
         };
         tokio::task::spawn_blocking(work)
             .await
@@ -146,6 +149,7 @@ impl Driver {
     /// Hangs for ever, the first time, with nothing held: the defect never-answers.
     pub(super) async fn maybe_hang(&self) {
         if self.defects.has(Defect::NEVER_ANSWERS) && !self.hung.swap(true, Ordering::SeqCst) {
+            tracing::info!("the call hangs");
             std::future::pending::<()>().await;
         }
     }

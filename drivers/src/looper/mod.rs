@@ -2,8 +2,8 @@
 //!
 //! Controller and node service run in one process on one machine, which is the
 //! only node that the volumes can be used on. Every call is checked for its
-//! arguments first ([`args`]), claims its volume ([`locks`]), compares what was
-//! asked with the record ([`volume`]) and with what the kernel says ([`sys`]),
+//! arguments first (`args`), claims its volume (`locks`), compares what was
+//! asked with the record (`volume`) and with what the kernel says (`sys`),
 //! and does what is lacking.
 
 mod args;
@@ -38,7 +38,7 @@ pub use endpoint::{Endpoint, EndpointError};
 pub use volume::StoreError;
 
 /// How long calls under way may take to end after a signal.
-const GRACE: Duration = Duration::from_secs(5);
+const GRACE: Duration = Duration::from_secs(2);
 
 /// What the driver must be told.
 #[derive(Debug, Clone)]

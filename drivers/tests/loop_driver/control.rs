@@ -5,9 +5,8 @@ use libtest_mimic::Failed;
 use tonic::Code;
 
 use crate::Case;
-use crate::world::{
-    MIB, NODE, World, attach_request, block, create_request, expect, mode, mounted, refused,
-};
+use crate::requests::{MIB, attach_request, block, create_request, mode, mounted};
+use crate::world::{NODE, World, expect, refused};
 use csi_proto::v1::volume_capability::access_mode::Mode;
 
 pub(crate) static CASES: &[Case] = &[

@@ -6,11 +6,13 @@ use std::path::PathBuf;
 
 use csi_proto::v1::volume_capability::access_mode::Mode;
 use libtest_mimic::Failed;
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use tonic::Code;
 
 use crate::Case;
+use crate::requests::{MIB, Volume, block, create_request, mode, mounted};
 use crate::scratch::{loops_below, mounts_at};
-use crate::world::{MIB, Volume, World, block, create_request, expect, mode, mounted};
+use crate::world::{World, expect, refused};
 
 macro_rules! bites {
     ($($name:literal => $body:expr;)*) => {
@@ -25,6 +27,35 @@ bites! {
         mount(Some("x"), &staging, Some("tmpfs"), MsFlags::empty(), None::<&str>)?;
         world.stage(&volume, &staging)?;
         expect(loops_below(&world.folder).is_empty(), "OK without a device")
+    };
+    "already-mounted-no-health-check" => |world| {
+        let (volume, staging, target) = ready(world, mounted("", &[]))?;
+        world.stage(&volume, &staging)?;
+        world.publish(&volume, &staging, &target, false)?;
+        cut_short(world, &volume)?;
+        Ok(world.publish(&volume, &staging, &target, false)?)
+    };
+    "estale-blocks-unpublish" => |world| {
+        let (volume, staging, target) = ready(world, mounted("", &[]))?;
+        world.stage(&volume, &staging)?;
+        world.publish(&volume, &staging, &target, false)?;
+        umount2(&target, MntFlags::empty())?;
+        fs::remove_dir(&target)?;
+        expect(world.unpublish(&volume.id, &target).is_err(), "it gives up")
+    };
+    "format-on-unreadable" => |world| {
+        let (volume, staging, _) = ready(world, mounted("", &[]))?;
+        world.stage(&volume, &staging)?;
+        fs::write(staging.join("marker"), "x")?;
+        world.unstage(&volume.id, &staging)?;
+        cut_short(world, &volume)?;
+        world.stage(&volume, &staging)?;
+        expect(!staging.join("marker").exists(), "formatted over")
+    };
+    "lock-not-released" => |world| {
+        let (volume, staging, _) = ready(world, mounted("", &["no-such-flag"]))?;
+        expect(world.stage(&volume, &staging).is_err(), "it fails")?;
+        refused(world.unstage(&volume.id, &staging), Code::Aborted, "the lock is held still")
     };
     "block-formatted-as-mount" => |world| {
         let (volume, staging, _) = ready(world, block())?;
@@ -86,7 +117,8 @@ bites! {
         expect(mounts_at(&staging).is_empty(), "OK, and not mounted")?;
         world.publish(&volume, &staging, &target, false)
             .map_err(|status| format!("publish: {status}"))?;
-        Ok(world.unpublish(&volume.id, &target).or_else(|_| world.unstage(&volume.id, &staging))?)
+        world.unpublish(&volume.id, &target)?;
+        Ok(world.unstage(&volume.id, &staging)?)
     };
     "mount-flags-dropped" => |world| {
         let (volume, staging, target) = ready(world, mounted("", &["noexec"]))?;
@@ -100,6 +132,16 @@ bites! {
         world.stage(&volume, &staging)?;
         world.publish(&volume, &staging, &target, false)?;
         expect(mounts_at(&target).is_empty(), "nobody else sees it")?;
+        world.unpublish(&volume.id, &target)?;
+        Ok(world.unstage(&volume.id, &staging)?)
+    };
+    "never-answers" => |world| {
+        let (volume, staging, target) = ready(world, mounted("", &[]))?;
+        world.stage(&volume, &staging)?;
+        let first = world.publish_in_background(&volume, &staging, &world.path("first"));
+        expect(world.logs("hangs"), "the first is not answered")?;
+        world.publish(&volume, &staging, &target, false)?;
+        expect(!first.is_finished(), "others are, and the first still is not")?;
         world.unpublish(&volume.id, &target)?;
         Ok(world.unstage(&volume.id, &staging)?)
     };
@@ -281,6 +323,15 @@ fn ready(
     Ok((volume, world.staging("staging")?, world.path("target")))
 }
 
+/// Cuts the disk of a volume short beneath what uses it.
+fn cut_short(world: &World, volume: &Volume) -> Result<(), Failed> {
+    let image = world
+        .path("state/volumes")
+        .join(&volume.id)
+        .join("disk.img");
+    Ok(fs::File::options().write(true).open(image)?.set_len(0)?)
+}
+
 fn dies(world: &mut World, ask: impl FnOnce(&World) -> bool) -> Result<(), Failed> {
     expect(ask(world), "no answer")?;
     expect(world.ends(), "the process is dead")
@@ -298,10 +349,11 @@ fn writable_though_read_only(
     } else {
         target
     };
-    fs::File::options()
+    let file = fs::File::options()
         .write(true)
         .create(true)
         .truncate(false)
         .open(file)?;
-    Ok(())
+    file.write_all_at(b"x", 0)?;
+    Ok(file.sync_all()?)
 }

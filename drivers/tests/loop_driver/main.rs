@@ -4,11 +4,14 @@
 //! that goes wrong reaches it. The driver is a child: this same program, told by
 //! its environment to serve.
 
+mod calls;
 mod control;
 mod defects;
 mod life;
+mod requests;
 mod restart;
 mod scratch;
+mod trouble;
 mod world;
 
 use std::process::ExitCode;
@@ -54,7 +57,13 @@ fn main() -> ExitCode {
     }
     let arguments = Arguments::from_args();
     let cases = || {
-        let all = [life::CASES, control::CASES, restart::CASES, defects::CASES];
+        let all = [
+            life::CASES,
+            trouble::CASES,
+            control::CASES,
+            restart::CASES,
+            defects::CASES,
+        ];
         all.into_iter().flatten()
     };
     let scratch = if arguments.list {

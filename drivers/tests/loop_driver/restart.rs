@@ -6,13 +6,15 @@ use libtest_mimic::Failed;
 use nix::mount::{MntFlags, umount2};
 
 use crate::Case;
+use crate::requests::{MIB, block, mounted};
 use crate::scratch::{loops_below, mounts_at};
-use crate::world::{MIB, World, block, expect, mounted};
+use crate::world::{World, expect};
 
 pub(crate) static CASES: &[Case] = &[
     Case::honest("killed_and_repeated", killed_and_repeated),
     Case::honest("killed_and_undone", killed_and_undone),
     Case::honest("killed_while_formatting", killed_while_formatting),
+    Case::honest("killed_at_any_moment", killed_at_any_moment),
     Case::honest("mount_lost", mount_lost),
     Case::honest("ends_on_sigterm", sigterm),
 ];
@@ -91,6 +93,29 @@ fn killed_while_formatting(world: &mut World) -> Result<(), Failed> {
     world.stage(&volume, &staging)?;
     expect(fs::read(staging.join("marker"))? == b"x", "formatted once")?;
     world.unstage(&volume.id, &staging)?;
+    Ok(())
+}
+
+/// The kill comes a little later each time, wherever in a stage that may be.
+fn killed_at_any_moment(world: &mut World) -> Result<(), Failed> {
+    let (staging, target) = (world.staging("staging")?, world.path("target"));
+    for moment in 0..12 {
+        let volume = world.volume(&format!("at {moment}"), mounted("", &[]), 64 * MIB)?;
+        let under_way = world.stage_in_background(&volume, &staging);
+        std::thread::sleep(std::time::Duration::from_millis(2 * moment));
+        restart(world)?;
+        under_way.abort();
+        if moment % 2 == 0 {
+            world.stage(&volume, &staging)?;
+            world.publish(&volume, &staging, &target, false)?;
+            expect(mounts_at(&staging).len() == 1, "mounted once")?;
+            expect(loops_below(&world.folder).len() == 1, "one device")?;
+            world.unpublish(&volume.id, &target)?;
+        }
+        world.unstage(&volume.id, &staging)?;
+        expect(mounts_at(&staging).is_empty(), "nothing is mounted")?;
+        expect(loops_below(&world.folder).is_empty(), "no device is left")?;
+    }
     Ok(())
 }
 

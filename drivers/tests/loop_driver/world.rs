@@ -1,6 +1,5 @@
 //! One driver, and a caller that talks to it as a kubelet does.
 
-use std::collections::HashMap;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,11 +9,7 @@ use std::time::{Duration, Instant};
 use csi_drivers::defect::Defects;
 use csi_drivers::looper::{self, Options};
 use csi_proto::v1 as csi;
-use csi_proto::v1::controller_client::ControllerClient;
 use csi_proto::v1::identity_client::IdentityClient;
-use csi_proto::v1::node_client::NodeClient;
-use csi_proto::v1::volume_capability::access_mode::Mode;
-use csi_proto::v1::volume_capability::{AccessMode, AccessType, BlockVolume, MountVolume};
 use hyper_util::rt::TokioIo;
 use libtest_mimic::Failed;
 use tokio::net::UnixStream;
@@ -26,7 +21,6 @@ use crate::scratch;
 
 const SERVE: &str = "LOOP_DRIVER_TEST_SERVE";
 const DEFECTS: &str = "LOOP_DRIVER_TEST_DEFECTS";
-pub(crate) const MIB: i64 = 1 << 20;
 pub(crate) const NODE: &str = "here";
 
 /// What the child does instead of testing: it is the driver.
@@ -62,16 +56,7 @@ pub(crate) struct World {
     pub(crate) folder: PathBuf,
     defects: String,
     child: Option<Child>,
-    runtime: Runtime,
-}
-
-/// A volume that was created and published to the node.
-#[derive(Debug, Clone)]
-pub(crate) struct Volume {
-    pub(crate) id: String,
-    pub(crate) capability: csi::VolumeCapability,
-    pub(crate) context: HashMap<String, String>,
-    pub(crate) attachment: HashMap<String, String>,
+    pub(crate) runtime: Runtime,
 }
 
 /// Asks, and waits for the answer.
@@ -85,6 +70,7 @@ macro_rules! ask {
         })
     }};
 }
+pub(crate) use ask;
 
 impl World {
     /// Runs a test with a driver, and sees to it that nothing of it stays.
@@ -176,6 +162,15 @@ impl World {
             .count()
     }
 
+    /// Waits until the driver has logged this.
+    pub(crate) fn logs(&self, what: &str) -> bool {
+        let until = Instant::now() + Duration::from_secs(20);
+        while !self.log().contains(what) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.log().contains(what)
+    }
+
     /// Ends the driver as the kernel's out-of-memory killer would.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
@@ -196,7 +191,7 @@ impl World {
         fs::read_to_string(self.folder.join("log")).unwrap_or_default()
     }
 
-    fn channel(&self) -> Result<Channel, Status> {
+    pub(crate) fn channel(&self) -> Result<Channel, Status> {
         let socket = self.folder.join("csi.sock");
         let connector = tower::service_fn(move |_| {
             let socket = socket.clone();
@@ -216,269 +211,6 @@ impl World {
         fs::create_dir_all(&path)?;
         Ok(path)
     }
-
-    pub(crate) fn create(&self, request: csi::CreateVolumeRequest) -> Result<csi::Volume, Status> {
-        let answer = ask!(self, ControllerClient.create_volume, request)?;
-        answer
-            .volume
-            .ok_or_else(|| Status::internal("no volume in the answer"))
-    }
-
-    pub(crate) fn delete(&self, id: &str) -> Result<(), Status> {
-        let request = csi::DeleteVolumeRequest {
-            volume_id: id.to_owned(),
-            ..Default::default()
-        };
-        ask!(self, ControllerClient.delete_volume, request).map(drop)
-    }
-
-    pub(crate) fn attach(
-        &self,
-        request: csi::ControllerPublishVolumeRequest,
-    ) -> Result<HashMap<String, String>, Status> {
-        let answer = ask!(self, ControllerClient.controller_publish_volume, request)?;
-        Ok(answer.publish_context)
-    }
-
-    pub(crate) fn detach(&self, id: &str, node: &str) -> Result<(), Status> {
-        let request = csi::ControllerUnpublishVolumeRequest {
-            volume_id: id.to_owned(),
-            node_id: node.to_owned(),
-            ..Default::default()
-        };
-        ask!(self, ControllerClient.controller_unpublish_volume, request).map(drop)
-    }
-
-    pub(crate) fn list(&self, max: i32, token: &str) -> Result<csi::ListVolumesResponse, Status> {
-        let request = csi::ListVolumesRequest {
-            max_entries: max,
-            starting_token: token.to_owned(),
-        };
-        ask!(self, ControllerClient.list_volumes, request)
-    }
-
-    pub(crate) fn validate(
-        &self,
-        volume: &Volume,
-        capability: csi::VolumeCapability,
-    ) -> Result<bool, Status> {
-        let request = csi::ValidateVolumeCapabilitiesRequest {
-            volume_id: volume.id.clone(),
-            volume_capabilities: vec![capability],
-            ..Default::default()
-        };
-        let answer = ask!(self, ControllerClient.validate_volume_capabilities, request)?;
-        Ok(answer.confirmed.is_some())
-    }
-
-    pub(crate) fn capacity(&self) -> Result<csi::GetCapacityResponse, Status> {
-        ask!(
-            self,
-            ControllerClient.get_capacity,
-            csi::GetCapacityRequest::default()
-        )
-    }
-
-    pub(crate) fn grow(&self, volume: &Volume, bytes: i64) -> Result<i64, Status> {
-        let request = csi::ControllerExpandVolumeRequest {
-            volume_id: volume.id.clone(),
-            capacity_range: Some(csi::CapacityRange {
-                required_bytes: bytes,
-                limit_bytes: 0,
-            }),
-            ..Default::default()
-        };
-        let answer = ask!(self, ControllerClient.controller_expand_volume, request)?;
-        Ok(answer.capacity_bytes)
-    }
-
-    /// Creates a volume and publishes it to the node.
-    pub(crate) fn volume(
-        &self,
-        name: &str,
-        capability: csi::VolumeCapability,
-        bytes: i64,
-    ) -> Result<Volume, Status> {
-        let made = self.create(create_request(name, &capability, bytes))?;
-        let attachment = self.attach(attach_request(&made.volume_id, &capability))?;
-        Ok(Volume {
-            id: made.volume_id,
-            capability,
-            context: made.volume_context,
-            attachment,
-        })
-    }
-
-    pub(crate) fn stage_request(
-        &self,
-        volume: &Volume,
-        staging: &Path,
-    ) -> csi::NodeStageVolumeRequest {
-        csi::NodeStageVolumeRequest {
-            volume_id: volume.id.clone(),
-            publish_context: volume.attachment.clone(),
-            staging_target_path: staging.display().to_string(),
-            volume_capability: Some(volume.capability.clone()),
-            secrets: HashMap::from([("token".to_owned(), "canary-of-a-secret".to_owned())]),
-            volume_context: volume.context.clone(),
-        }
-    }
-
-    pub(crate) fn stage(&self, volume: &Volume, staging: &Path) -> Result<(), Status> {
-        self.stage_with(self.stage_request(volume, staging))
-    }
-
-    pub(crate) fn stage_with(&self, request: csi::NodeStageVolumeRequest) -> Result<(), Status> {
-        ask!(self, NodeClient.node_stage_volume, request).map(drop)
-    }
-
-    /// Two stages at once: what each was answered.
-    pub(crate) fn stage_twice(&self, volume: &Volume, staging: &Path) -> [Result<(), Status>; 2] {
-        let one = self.stage_request(volume, staging);
-        let other = one.clone();
-        let channel = self.channel();
-        self.runtime.block_on(async move {
-            let stage = async |request| -> Result<(), Status> {
-                let mut client = NodeClient::new(channel.clone()?);
-                client.node_stage_volume(request).await.map(drop)
-            };
-            let (one, other) = tokio::join!(stage(one), stage(other));
-            [one, other]
-        })
-    }
-
-    pub(crate) fn unstage(&self, id: &str, staging: &Path) -> Result<(), Status> {
-        let request = csi::NodeUnstageVolumeRequest {
-            volume_id: id.to_owned(),
-            staging_target_path: staging.display().to_string(),
-        };
-        ask!(self, NodeClient.node_unstage_volume, request).map(drop)
-    }
-
-    pub(crate) fn publish_request(
-        &self,
-        volume: &Volume,
-        staging: &Path,
-        target: &Path,
-        readonly: bool,
-    ) -> csi::NodePublishVolumeRequest {
-        csi::NodePublishVolumeRequest {
-            volume_id: volume.id.clone(),
-            publish_context: volume.attachment.clone(),
-            staging_target_path: staging.display().to_string(),
-            target_path: target.display().to_string(),
-            volume_capability: Some(volume.capability.clone()),
-            readonly,
-            secrets: HashMap::from([("token".to_owned(), "canary-of-a-secret".to_owned())]),
-            volume_context: volume.context.clone(),
-        }
-    }
-
-    pub(crate) fn publish(
-        &self,
-        volume: &Volume,
-        staging: &Path,
-        target: &Path,
-        readonly: bool,
-    ) -> Result<(), Status> {
-        self.publish_with(self.publish_request(volume, staging, target, readonly))
-    }
-
-    pub(crate) fn publish_with(
-        &self,
-        request: csi::NodePublishVolumeRequest,
-    ) -> Result<(), Status> {
-        ask!(self, NodeClient.node_publish_volume, request).map(drop)
-    }
-
-    pub(crate) fn unpublish(&self, id: &str, target: &Path) -> Result<(), Status> {
-        let request = csi::NodeUnpublishVolumeRequest {
-            volume_id: id.to_owned(),
-            target_path: target.display().to_string(),
-        };
-        ask!(self, NodeClient.node_unpublish_volume, request).map(drop)
-    }
-
-    pub(crate) fn stats(
-        &self,
-        id: &str,
-        path: &Path,
-    ) -> Result<csi::NodeGetVolumeStatsResponse, Status> {
-        let request = csi::NodeGetVolumeStatsRequest {
-            volume_id: id.to_owned(),
-            volume_path: path.display().to_string(),
-            ..Default::default()
-        };
-        ask!(self, NodeClient.node_get_volume_stats, request)
-    }
-
-    pub(crate) fn node_grow(&self, volume: &Volume, path: &Path) -> Result<i64, Status> {
-        let request = csi::NodeExpandVolumeRequest {
-            volume_id: volume.id.clone(),
-            volume_path: path.display().to_string(),
-            ..Default::default()
-        };
-        ask!(self, NodeClient.node_expand_volume, request).map(|answer| answer.capacity_bytes)
-    }
-
-    pub(crate) fn node_info(&self) -> Result<csi::NodeGetInfoResponse, Status> {
-        ask!(self, NodeClient.node_get_info, csi::NodeGetInfoRequest {})
-    }
-
-    pub(crate) fn snapshot(&self) -> Result<(), Status> {
-        let request = csi::CreateSnapshotRequest::default();
-        ask!(self, ControllerClient.create_snapshot, request).map(drop)
-    }
-}
-
-pub(crate) fn create_request(
-    name: &str,
-    capability: &csi::VolumeCapability,
-    bytes: i64,
-) -> csi::CreateVolumeRequest {
-    csi::CreateVolumeRequest {
-        name: name.to_owned(),
-        capacity_range: Some(csi::CapacityRange {
-            required_bytes: bytes,
-            limit_bytes: 0,
-        }),
-        volume_capabilities: vec![capability.clone()],
-        ..Default::default()
-    }
-}
-
-pub(crate) fn attach_request(
-    id: &str,
-    capability: &csi::VolumeCapability,
-) -> csi::ControllerPublishVolumeRequest {
-    csi::ControllerPublishVolumeRequest {
-        volume_id: id.to_owned(),
-        node_id: NODE.to_owned(),
-        volume_capability: Some(capability.clone()),
-        ..Default::default()
-    }
-}
-
-pub(crate) fn mounted(fs_type: &str, flags: &[&str]) -> csi::VolumeCapability {
-    csi::VolumeCapability {
-        access_mode: mode(Mode::SingleNodeWriter),
-        access_type: Some(AccessType::Mount(MountVolume {
-            fs_type: fs_type.to_owned(),
-            mount_flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
-            volume_mount_group: String::new(),
-        })),
-    }
-}
-
-pub(crate) fn block() -> csi::VolumeCapability {
-    csi::VolumeCapability {
-        access_mode: mode(Mode::SingleNodeWriter),
-        access_type: Some(AccessType::Block(BlockVolume {})),
-    }
-}
-
-pub(crate) fn mode(mode: Mode) -> Option<AccessMode> {
-    Some(AccessMode { mode: mode.into() })
 }
 
 /// Says what was expected where it is not so.

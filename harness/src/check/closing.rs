@@ -48,16 +48,31 @@ impl Session {
     /// Why it stays, in words.
     pub async fn delete(&self, volume: &VolumeClaim, check: &str) -> Result<(), String> {
         let volume_id = volume.id.clone().ok_or("its id was never told")?;
-        let request = v1::DeleteVolumeRequest { volume_id, secrets: self.secrets("DeleteVolume") };
+        let request = v1::DeleteVolumeRequest {
+            volume_id,
+            secrets: self.secrets("DeleteVolume"),
+        };
         if self.history().missed_by("DeleteVolume") >= 2 {
             return Err("DeleteVolume is not asked again".into());
         }
         let mut patience = Patience::new(self.client.deadline("DeleteVolume"));
         loop {
-            match self.client.call::<rpc::DeleteVolume>(check, &request).await.answer {
+            match self
+                .client
+                .call::<rpc::DeleteVolume>(check, &request)
+                .await
+                .answer
+            {
                 Answer::Ok(_) => return Ok(()),
-                Answer::Refused(refusal) if refusal.code.is_transient() && patience.wait().await => {}
-                other => return Err(format!("DeleteVolume: {}: {}", other.code_word(), other.message())),
+                Answer::Refused(refusal)
+                    if refusal.code.is_transient() && patience.wait().await => {}
+                other => {
+                    return Err(format!(
+                        "DeleteVolume: {}: {}",
+                        other.code_word(),
+                        other.message()
+                    ));
+                }
             }
         }
     }
@@ -67,10 +82,17 @@ impl Session {
     pub async fn close(&self, gone: bool) -> Vec<(Option<Step>, LedgerEntry)> {
         let mut stayed = Vec::new();
         for volume in self.drain_pool() {
-            let told = if gone { Err("the driver is gone".to_owned()) } else { self.delete(&volume, "").await };
+            let told = if gone {
+                Err("the driver is gone".to_owned())
+            } else {
+                self.delete(&volume, "").await
+            };
             if let Err(why) = told {
                 let object = volume.id.clone().unwrap_or_default();
-                stayed.push((Some(Step::Delete), entry("volume", object, format!("left: {why}"))));
+                stayed.push((
+                    Some(Step::Delete),
+                    entry("volume", object, format!("left: {why}")),
+                ));
             }
         }
         tokio::time::sleep(self.config().quiet_period).await;
@@ -88,7 +110,9 @@ impl Session {
 
     /// The mounts below our own folders, in the order of the table.
     fn mounts_left(&self) -> Vec<String> {
-        let Ok(table) = MountTable::ours() else { return Vec::new() };
+        let Ok(table) = MountTable::ours() else {
+            return Vec::new();
+        };
         let folders = self.layout.owned();
         let below = folders.iter().flat_map(|folder| table.under(folder));
         below.map(|mount| mount.line()).collect()
@@ -112,5 +136,11 @@ impl Session {
 }
 
 fn entry(what: &str, object: String, then: String) -> LedgerEntry {
-    LedgerEntry { check: String::new(), what: what.to_owned(), object, owner: None, then }
+    LedgerEntry {
+        check: String::new(),
+        what: what.to_owned(),
+        object,
+        owner: None,
+        then,
+    }
 }

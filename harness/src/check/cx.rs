@@ -8,7 +8,7 @@ use super::claims::Claims;
 use super::facts::Facts;
 use super::kind::Kind;
 use super::model::Check;
-use super::outcome::Evidence;
+use super::outcome::{CallRecord, Evidence};
 use super::session::Session;
 use super::step::Step;
 use super::stop::Stop;
@@ -31,8 +31,20 @@ pub struct Cx {
 
 impl Cx {
     /// The context of one case of a check.
-    pub fn new(check: &'static Check, id: String, kind: Option<Kind>, session: Arc<Session>) -> Self {
-        Self { check, id, kind, session, claims: Mutex::default(), trail: Mutex::default() }
+    pub fn new(
+        check: &'static Check,
+        id: String,
+        kind: Option<Kind>,
+        session: Arc<Session>,
+    ) -> Self {
+        Self {
+            check,
+            id,
+            kind,
+            session,
+            claims: Mutex::default(),
+            trail: Mutex::default(),
+        }
     }
 
     /// What is known of the driver, the host and the user's wishes.
@@ -49,7 +61,10 @@ impl Cx {
     /// what the user asks for first.
     pub fn kind(&self) -> Result<Kind, Stop> {
         let first = || self.facts().kinds().into_iter().next();
-        self.kind.clone().or_else(first).ok_or_else(|| Stop::not_given("volume.access_types"))
+        self.kind
+            .clone()
+            .or_else(first)
+            .ok_or_else(|| Stop::not_given("volume.access_types"))
     }
 
     /// A volume of this kind: one that is clean and free, or a new one.
@@ -77,11 +92,16 @@ impl Cx {
     ///
     /// # Errors
     /// As [`Cx::ask`].
-    pub async fn ask_patiently<R: Rpc>(&self, request: &R::Request) -> Result<Asked<R::Response>, Stop> {
+    pub async fn ask_patiently<R: Rpc>(
+        &self,
+        request: &R::Request,
+    ) -> Result<Asked<R::Response>, Stop> {
         let mut patience = Patience::new(self.session.client.deadline(R::NAME));
         loop {
             let asked = self.ask::<R>(request).await?;
-            let busy = asked.refusal().is_some_and(|refusal| refusal.code.is_transient());
+            let busy = asked
+                .refusal()
+                .is_some_and(|refusal| refusal.code.is_transient());
             if !busy || !patience.wait().await {
                 return Ok(asked);
             }
@@ -90,14 +110,26 @@ impl Cx {
 
     /// Notes something that was seen, for the report.
     pub fn fact(&self, label: &str, text: impl Into<String>) {
-        self.see(Evidence::Fact { label: label.to_owned(), text: text.into() });
+        self.see(Evidence::Fact {
+            label: label.to_owned(),
+            text: text.into(),
+        });
+    }
+
+    /// Notes a call of the run, for the report.
+    pub fn call(&self, call: &CallRecord) {
+        self.see(Evidence::Call(call.clone()));
     }
 
     /// The failure of a step: this check's own finding if it owns the step,
     /// else blocked by the check that does.
     pub fn blame(&self, step: Step, why: impl Into<String>) -> Stop {
         let why = why.into();
-        if self.check.owns.contains(&step) { Stop::Fail(why) } else { Stop::Blocked { step, why } }
+        if self.check.owns.contains(&step) {
+            Stop::Fail(why)
+        } else {
+            Stop::Blocked { step, why }
+        }
     }
 
     /// The mounts of our own namespace.
@@ -109,7 +141,10 @@ impl Cx {
     }
 
     pub(super) fn see(&self, evidence: Evidence) {
-        self.trail.lock().unwrap_or_else(PoisonError::into_inner).push(evidence);
+        self.trail
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(evidence);
     }
 
     pub(super) fn claims(&self) -> MutexGuard<'_, Claims> {
@@ -135,9 +170,18 @@ impl<T> Asked<T> {
     pub(super) fn from_reply(reply: Reply<T>) -> Result<Self, Reply<T>> {
         let rpc = reply.record.rpc.clone();
         match reply.answer {
-            Answer::Ok(message) => Ok(Self { rpc, answer: Ok(message) }),
-            Answer::Refused(refusal) => Ok(Self { rpc, answer: Err(refusal) }),
-            answer => Err(Reply { record: reply.record, answer }),
+            Answer::Ok(message) => Ok(Self {
+                rpc,
+                answer: Ok(message),
+            }),
+            Answer::Refused(refusal) => Ok(Self {
+                rpc,
+                answer: Err(refusal),
+            }),
+            answer => Err(Reply {
+                record: reply.record,
+                answer,
+            }),
         }
     }
 
@@ -156,7 +200,8 @@ impl<T> Asked<T> {
     /// # Errors
     /// The finding.
     pub fn ok(self) -> Result<T, Stop> {
-        self.answer.map_err(|refusal| Stop::fail(told(&self.rpc, &refusal)))
+        self.answer
+            .map_err(|refusal| Stop::fail(told(&self.rpc, &refusal)))
     }
 
     /// The message of an OK; a refusal is the failure of this step.
@@ -164,7 +209,8 @@ impl<T> Asked<T> {
     /// # Errors
     /// A finding, or blocked.
     pub fn ok_or(self, cx: &Cx, step: Step) -> Result<T, Stop> {
-        self.answer.map_err(|refusal| cx.blame(step, told(&self.rpc, &refusal)))
+        self.answer
+            .map_err(|refusal| cx.blame(step, told(&self.rpc, &refusal)))
     }
 
     /// OK is a finding, and so is a refusal with another code.
@@ -175,11 +221,15 @@ impl<T> Asked<T> {
         let wanted: Vec<_> = codes.iter().map(Code::to_string).collect();
         let wanted = wanted.join(" or ");
         match self.answer {
-            Ok(_) => Err(Stop::fail(format!("{} answered OK; {wanted} was due", self.rpc))),
+            Ok(_) => Err(Stop::fail(format!(
+                "{} answered OK; {wanted} was due",
+                self.rpc
+            ))),
             Err(refusal) if codes.contains(&refusal.code) => Ok(()),
-            Err(refusal) => {
-                Err(Stop::fail(format!("{}; {wanted} was due", told(&self.rpc, &refusal))))
-            }
+            Err(refusal) => Err(Stop::fail(format!(
+                "{}; {wanted} was due",
+                told(&self.rpc, &refusal)
+            ))),
         }
     }
 }
@@ -187,5 +237,9 @@ impl<T> Asked<T> {
 fn told(rpc: &str, refusal: &Refusal) -> String {
     let Refusal { code, message } = refusal;
     let words: String = message.chars().take(300).collect();
-    if words.is_empty() { format!("{rpc} answered {code}") } else { format!("{rpc} answered {code}: {words}") }
+    if words.is_empty() {
+        format!("{rpc} answered {code}")
+    } else {
+        format!("{rpc} answered {code}: {words}")
+    }
 }

@@ -43,6 +43,8 @@ pub struct Facts {
     pub no_driver_namespace: Option<String>,
     /// The driver lives in our own mount namespace.
     pub same_namespace: bool,
+    /// We have `CAP_SYS_RESOURCE`, and so, where we started it, has the driver.
+    pub has_cap_sys_resource: bool,
     /// What the user said.
     pub config: Arc<Config>,
 }
@@ -109,32 +111,54 @@ impl Facts {
 
     /// Where this node lies, as the driver says or the user.
     pub fn topology(&self) -> Option<v1::TopologyRequirement> {
-        let said = self.node_info.as_ref().and_then(|info| info.accessible_topology.clone());
+        let said = self
+            .node_info
+            .as_ref()
+            .and_then(|info| info.accessible_topology.clone());
         let segments = &self.config.topology;
-        let own = (!segments.is_empty())
-            .then(|| v1::Topology { segments: segments.clone().into_iter().collect() });
+        let own = (!segments.is_empty()).then(|| v1::Topology {
+            segments: segments.clone().into_iter().collect(),
+        });
         let here = own.or(said)?;
-        Some(v1::TopologyRequirement { requisite: vec![here.clone()], preferred: vec![here] })
+        Some(v1::TopologyRequirement {
+            requisite: vec![here.clone()],
+            preferred: vec![here],
+        })
     }
 
     pub(super) fn lacks_driver_namespace(&self) -> Option<Skip> {
         let why = self.no_driver_namespace.as_ref()?;
-        Some(Skip { need: format!("the driver's mount namespace ({why})"), lacking: Lacking::Host })
+        Some(Skip {
+            need: format!("the driver's mount namespace ({why})"),
+            lacking: Lacking::Host,
+        })
     }
 
     /// The capabilities by name, for the report.
     pub fn capabilities(&self) -> BTreeMap<String, Vec<String>> {
-        fn names(numbers: &BTreeSet<i32>, name: impl Fn(i32) -> Option<&'static str>) -> Vec<String> {
+        fn names(
+            numbers: &BTreeSet<i32>,
+            name: impl Fn(i32) -> Option<&'static str>,
+        ) -> Vec<String> {
             let word = |n: &i32| name(*n).map_or_else(|| format!("({n})"), str::to_owned);
             numbers.iter().map(word).collect()
         }
-        let plugin = names(&self.services, |n| Service::try_from(n).ok().map(|t| t.as_str_name()));
-        let controller =
-            names(&self.controller, |n| ControllerRpc::try_from(n).ok().map(|t| t.as_str_name()));
-        let node = names(&self.node, |n| NodeRpc::try_from(n).ok().map(|t| t.as_str_name()));
-        [("plugin", plugin), ("controller", controller), ("node", node)]
-            .map(|(service, names)| (service.to_owned(), names))
-            .into()
+        let plugin = names(&self.services, |n| {
+            Service::try_from(n).ok().map(|t| t.as_str_name())
+        });
+        let controller = names(&self.controller, |n| {
+            ControllerRpc::try_from(n).ok().map(|t| t.as_str_name())
+        });
+        let node = names(&self.node, |n| {
+            NodeRpc::try_from(n).ok().map(|t| t.as_str_name())
+        });
+        [
+            ("plugin", plugin),
+            ("controller", controller),
+            ("node", node),
+        ]
+        .map(|(service, names)| (service.to_owned(), names))
+        .into()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::marker::Marker;
 use super::published::Published;
+use super::staged::Staged;
 use super::stop::Stop;
 use crate::lab::{self, Holder};
 use crate::node::{Mount, MountTable};
@@ -32,13 +33,41 @@ impl Published<'_> {
     /// It cannot be mounted.
     pub fn cover(&self) -> Result<Cover<'_>, Stop> {
         let path = &self.target.ours;
-        let wrong = |e: &dyn std::fmt::Display| Stop::ours(format!("mount {} over itself", path.display()), e);
+        let wrong = |e: &dyn std::fmt::Display| {
+            Stop::ours(format!("mount {} over itself", path.display()), e)
+        };
         lab::cover(path).map_err(|e| wrong(&e))?;
         let table = MountTable::ours().map_err(|e| wrong(&e))?;
         let top = table.at(path).last().map(|mount| mount.id);
         let id = top.ok_or_else(|| wrong(&"it is not there"))?;
-        self.cx().fact("a second mount", format!("the volume once more over itself at {}", path.display()));
-        Ok(Cover { published: self, id })
+        self.cx().fact(
+            "a second mount",
+            format!("the volume once more over itself at {}", path.display()),
+        );
+        Ok(Cover {
+            published: self,
+            id,
+        })
+    }
+}
+
+impl Staged<'_> {
+    /// A process that has the staging mount as its working directory; none where
+    /// nothing is mounted at the staging path.
+    ///
+    /// # Errors
+    /// The folder cannot be entered, or the mounts cannot be read.
+    pub async fn hold_folder(&self) -> Result<Option<Holder>, Stop> {
+        let Some(path) = &self.path else {
+            return Ok(None);
+        };
+        if self.mounts("before").await?.is_empty() {
+            return Ok(None);
+        }
+        let holder = Holder::working_directory(&path.ours);
+        holder
+            .map(Some)
+            .map_err(|e| Stop::ours(format!("enter {}", path.ours.display()), e))
     }
 }
 

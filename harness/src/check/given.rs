@@ -16,13 +16,17 @@ pub(super) fn take(cx: &Cx, want: Want, kind: Kind) -> Result<VolumeClaim, Stop>
     let volumes = &cx.session.config().volumes;
     let fits = |volume: &StaticVolume| fits(volume, &want, &kind);
     let number = cx.session.number();
-    let template = volumes.iter().find(|volume| fits(volume) && volume.is_template());
+    let template = volumes
+        .iter()
+        .find(|volume| fits(volume) && volume.is_template());
     let index = match template {
         Some(_) => None,
         None => {
             let fitting = |index: usize| volumes.get(index).is_some_and(fits);
             let free = cx.session.take_static(fitting);
-            Some(free.ok_or_else(|| Stop::not_given("one more volume of this kind among volumes:"))?)
+            Some(
+                free.ok_or_else(|| Stop::not_given("one more volume of this kind among volumes:"))?,
+            )
         }
     };
     let given = template.or_else(|| volumes.get(index?));
@@ -35,13 +39,23 @@ pub(super) fn take(cx: &Cx, want: Want, kind: Kind) -> Result<VolumeClaim, Stop>
 
 fn fits(volume: &StaticVolume, want: &Want, kind: &Kind) -> bool {
     let modes = || volume.access_modes.iter().map(|mode| Mode::from(*mode));
-    let mode = want.mode.is_none_or(|mode| volume.access_modes.is_empty() || modes().any(|m| m == mode));
+    let mode = want
+        .mode
+        .is_none_or(|mode| volume.access_modes.is_empty() || modes().any(|m| m == mode));
     // A volume that others made is never fresh, unless each use is a new one.
     is_of(volume, kind.access()) && mode && (!want.fresh || volume.is_template())
 }
 
-fn claim(given: StaticVolume, mut want: Want, kind: Kind, number: u64, index: Option<usize>) -> VolumeClaim {
-    want.mode = want.mode.or_else(|| given.access_modes.first().map(|mode| Mode::from(*mode)));
+fn claim(
+    given: StaticVolume,
+    mut want: Want,
+    kind: Kind,
+    number: u64,
+    index: Option<usize>,
+) -> VolumeClaim {
+    want.mode = want
+        .mode
+        .or_else(|| given.access_modes.first().map(|mode| Mode::from(*mode)));
     let kind = match kind {
         Kind::Mount(_) => Kind::Mount(given.fs_type),
         Kind::Block => Kind::Block,

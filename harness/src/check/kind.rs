@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use csi_proto::v1::volume_capability::{self, AccessType, access_mode};
 use csi_proto::v1::VolumeCapability;
+use csi_proto::v1::volume_capability::{self, AccessType, access_mode};
 
 use super::step::Access;
 

@@ -21,12 +21,18 @@ pub struct Marker {
 impl Marker {
     /// A new one.
     pub fn new() -> Self {
-        Self { token: crate::lab::random_hex(16), offset: BLOCK_OFFSET }
+        Self {
+            token: crate::lab::random_hex(16),
+            offset: BLOCK_OFFSET,
+        }
     }
 
     /// A new one that, on a block volume, does not overwrite the first.
     pub fn second() -> Self {
-        Self { offset: BLOCK_OFFSET + 4096, ..Self::new() }
+        Self {
+            offset: BLOCK_OFFSET + 4096,
+            ..Self::new()
+        }
     }
 
     /// The name of its file.
@@ -57,13 +63,27 @@ impl Marker {
     /// Onto this disk, and no other.
     pub(super) fn write_device(&self, target: &Path, only: DiskId) -> Look {
         let (path, bytes) = (target.to_owned(), self.bytes());
-        Look::WriteDevice { path, only, offset: self.offset, bytes, fsync: true }
+        Look::WriteDevice {
+            path,
+            only,
+            offset: self.offset,
+            bytes,
+            fsync: true,
+        }
     }
 
     pub(super) fn read_look(&self, target: &Path, access: Access) -> Look {
         match access {
-            Access::Mount => Look::ReadFile { path: target.join(self.file()), offset: 0, max: 1024 },
-            Access::Block => Look::ReadDevice { path: target.to_owned(), offset: self.offset, len: 512 },
+            Access::Mount => Look::ReadFile {
+                path: target.join(self.file()),
+                offset: 0,
+                max: 1024,
+            },
+            Access::Block => Look::ReadDevice {
+                path: target.to_owned(),
+                offset: self.offset,
+                len: 512,
+            },
         }
     }
 }

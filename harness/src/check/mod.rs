@@ -10,6 +10,7 @@ mod cx;
 mod facts;
 mod faults;
 mod given;
+mod grow;
 mod hooks;
 mod kind;
 mod marker;
@@ -36,7 +37,8 @@ pub use model::{Axis, Body, Check, Phase};
 pub use need::Need;
 pub use negate::{Residue, negate};
 pub use outcome::{
-    Basis, CallRecord, Clause, ClauseRef, Evidence, Lacking, LedgerEntry, Level, Outcome, SeenIn, Settled, Skip,
+    Basis, CallRecord, Clause, ClauseRef, Evidence, Lacking, LedgerEntry, Level, Outcome, SeenIn,
+    Settled, Skip,
 };
 pub use published::Published;
 pub use session::{LOOK, SETTLE, Session};

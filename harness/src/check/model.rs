@@ -65,14 +65,20 @@ pub enum Axis {
 impl Check {
     /// The first line of the doc comment, without its full stop.
     pub fn headline(&self) -> String {
-        let first = self.doc.lines().map(str::trim).find(|line| !line.is_empty());
+        let first = self
+            .doc
+            .lines()
+            .map(str::trim)
+            .find(|line| !line.is_empty());
         first.unwrap_or_default().trim_end_matches('.').to_owned()
     }
 
     /// The strongest level among its clauses, and who asks it.
     pub fn strength(&self) -> (Level, Basis) {
         let strongest = self.clauses.iter().max_by_key(|clause| clause.level);
-        strongest.map_or((Level::Should, Basis::Specification), |c| (c.level, c.basis))
+        strongest.map_or((Level::Should, Basis::Specification), |c| {
+            (c.level, c.basis)
+        })
     }
 
     /// Its clauses, for the report.

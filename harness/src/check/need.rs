@@ -57,7 +57,12 @@ impl Need {
 
     /// What is lacking, if anything.
     pub fn lacks(&self, facts: &Facts) -> Option<Skip> {
-        let lack = |lacking| Some(Skip { need: self.to_string(), lacking });
+        let lack = |lacking| {
+            Some(Skip {
+                need: self.to_string(),
+                lacking,
+            })
+        };
         let unless = |there: bool, lacking| if there { None } else { lack(lacking) };
         match self {
             Self::Nothing => None,
@@ -76,7 +81,11 @@ impl Need {
             Self::All(needs) => needs.iter().find_map(|need| need.lacks(facts)),
             Self::Any(needs) => {
                 let lacks: Vec<_> = needs.iter().map(|need| need.lacks(facts)).collect();
-                if lacks.iter().any(Option::is_none) { None } else { lacks.into_iter().flatten().next() }
+                if lacks.iter().any(Option::is_none) {
+                    None
+                } else {
+                    lacks.into_iter().flatten().next()
+                }
             }
             Self::Not(need) => unless(need.lacks(facts).is_some(), Lacking::Driver),
         }

@@ -66,7 +66,9 @@ async fn recover_id(cx: &Cx, volume: &mut VolumeClaim) {
 /// Unpublish, unstage, detach, each as far as it was asked for. A refusal is no
 /// finding here: what counts is what stays.
 async fn off_the_node(cx: &Cx, volume: &mut VolumeClaim) {
-    let Some(volume_id) = volume.id.clone() else { return };
+    let Some(volume_id) = volume.id.clone() else {
+        return;
+    };
     for target in volume.published.drain(..).rev() {
         let request = v1::NodeUnpublishVolumeRequest {
             volume_id: volume_id.clone(),
@@ -84,10 +86,17 @@ async fn off_the_node(cx: &Cx, volume: &mut VolumeClaim) {
     if volume.may_be_attached {
         let request = v1::ControllerUnpublishVolumeRequest {
             volume_id,
-            node_id: cx.facts().node_info.as_ref().map(|i| i.node_id.clone()).unwrap_or_default(),
+            node_id: cx
+                .facts()
+                .node_info
+                .as_ref()
+                .map(|i| i.node_id.clone())
+                .unwrap_or_default(),
             secrets: cx.session.secrets("ControllerUnpublishVolume"),
         };
-        let _ = cx.ask_patiently::<rpc::ControllerUnpublishVolume>(&request).await;
+        let _ = cx
+            .ask_patiently::<rpc::ControllerUnpublishVolume>(&request)
+            .await;
         volume.may_be_attached = false;
         volume.attached = None;
     }
@@ -96,7 +105,10 @@ async fn off_the_node(cx: &Cx, volume: &mut VolumeClaim) {
 /// The ledger: what is still there?
 async fn look(cx: &Cx, volume: &mut VolumeClaim, stayed: &mut Vec<Residue>) {
     let access = volume.kind.access();
-    for (path, step) in volume.targets.iter().map(|p| (p, Step::Unpublish(access)))
+    for (path, step) in volume
+        .targets
+        .iter()
+        .map(|p| (p, Step::Unpublish(access)))
         .chain(volume.staged.iter().map(|p| (p, Step::Unstage(access))))
     {
         if let Ok(Some(what)) = see::mount_left(cx, path, "after the negation").await {
@@ -104,17 +116,16 @@ async fn look(cx: &Cx, volume: &mut VolumeClaim, stayed: &mut Vec<Residue>) {
         } else if step == Step::Unpublish(access)
             && let Ok(Some(what)) = see::path_left(cx, path).await
         {
-            stayed.push(residue(cx, Step::TargetGone(access), "target path", path, what));
+            stayed.push(residue(
+                cx,
+                Step::TargetGone(access),
+                "target path",
+                path,
+                what,
+            ));
         }
     }
-    let mut patience = Patience::brisk(SETTLE);
-    loop {
-        let there = node::loops().unwrap_or_default();
-        volume.devices.retain(|device| there.iter().any(|other| other.id == device.id));
-        if volume.devices.is_empty() || !patience.wait().await {
-            break;
-        }
-    }
+    still_there(&mut volume.devices).await;
     for device in &volume.devices {
         stayed.push(Residue {
             step: Step::DeviceGone,
@@ -129,8 +140,24 @@ async fn look(cx: &Cx, volume: &mut VolumeClaim, stayed: &mut Vec<Residue>) {
     }
 }
 
+/// Keeps those of these loop devices that are still bound, after a moment in
+/// which the kernel may finish what it was asked for.
+pub(super) async fn still_there(devices: &mut Vec<node::LoopDevice>) {
+    let mut patience = Patience::brisk(SETTLE);
+    loop {
+        let there = node::loops().unwrap_or_default();
+        devices.retain(|device| there.iter().any(|other| other.id == device.id));
+        if devices.is_empty() || !patience.wait().await {
+            return;
+        }
+    }
+}
+
 fn residue(cx: &Cx, step: Step, what: &str, path: &OurPath, seen: String) -> Residue {
-    cx.fact("left behind", format!("{what} {}: {seen}", path.ours.display()));
+    cx.fact(
+        "left behind",
+        format!("{what} {}: {seen}", path.ours.display()),
+    );
     Residue {
         step,
         entry: LedgerEntry {
@@ -147,7 +174,10 @@ fn residue(cx: &Cx, step: Step, what: &str, path: &OurPath, seen: String) -> Res
 async fn force(cx: &Cx, volume: &mut VolumeClaim, stayed: &mut [Residue]) {
     for path in volume.targets.iter().chain(&volume.staged) {
         let told = lab::take_down(&path.ours).await;
-        for residue in stayed.iter_mut().filter(|r| r.entry.object == path.ours.display().to_string()) {
+        for residue in stayed
+            .iter_mut()
+            .filter(|r| r.entry.object == path.ours.display().to_string())
+        {
             residue.entry.then.clone_from(&told);
         }
     }
@@ -181,7 +211,11 @@ async fn finish(cx: &Cx, volume: &mut VolumeClaim, clean: bool, stayed: &mut Vec
             entry: LedgerEntry {
                 check: cx.id.clone(),
                 what: "volume".into(),
-                object: volume.id.clone().or(volume.name.clone()).unwrap_or_default(),
+                object: volume
+                    .id
+                    .clone()
+                    .or(volume.name.clone())
+                    .unwrap_or_default(),
                 owner: None,
                 then: format!("left: {why}"),
             },
@@ -189,6 +223,6 @@ async fn finish(cx: &Cx, volume: &mut VolumeClaim, clean: bool, stayed: &mut Vec
     }
 }
 
-fn device_words(device: &node::LoopDevice) -> String {
+pub(super) fn device_words(device: &node::LoopDevice) -> String {
     format!("/dev/loop{} of {}", device.number, device.backing.display())
 }

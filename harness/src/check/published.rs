@@ -3,12 +3,12 @@
 use csi_proto::rpc;
 use csi_proto::v1;
 
+use super::cx::Cx;
 use super::marker::Marker;
 use super::see::{self, Shown};
 use super::staged::Staged;
 use super::step::{Access, Step};
 use super::stop::Stop;
-use super::cx::Cx;
 use crate::lab::OurPath;
 use crate::node::{Look, LookError, Mount, Seen};
 
@@ -67,6 +67,38 @@ impl<'a> Published<'a> {
         see::mounts_at(self.cx(), &self.target, when).await
     }
 
+    /// Whether the mount at the target is read-only, by itself or by its file
+    /// system.
+    ///
+    /// # Errors
+    /// The mounts cannot be read.
+    pub async fn is_read_only(&self) -> Result<bool, Stop> {
+        Ok(self
+            .mounts("now")
+            .await?
+            .last()
+            .is_some_and(Mount::is_read_only))
+    }
+
+    /// The volume is still there, when something else was taken away.
+    ///
+    /// # Errors
+    /// It is not.
+    pub async fn is_still_there(&self, when: &str) -> Result<(), Stop> {
+        match see::shown_at(self.cx(), &self.target, self.access(), when).await? {
+            Shown::Volume => Ok(()),
+            shown => Err(Stop::fail(format!("{when}, {shown}"))),
+        }
+    }
+
+    /// A mount that is left at the target, in words.
+    ///
+    /// # Errors
+    /// The mounts cannot be read.
+    pub async fn mount_left(&self, when: &str) -> Result<Option<String>, Stop> {
+        see::mount_left(self.cx(), &self.target, when).await
+    }
+
     /// Exactly one mount is at the target.
     ///
     /// # Errors
@@ -75,7 +107,9 @@ impl<'a> Published<'a> {
         let mounts = self.mounts("now").await?;
         match mounts.len() {
             1 => Ok(()),
-            n => Err(Stop::fail(format!("{n} mounts are at the target path; one was due"))),
+            n => Err(Stop::fail(format!(
+                "{n} mounts are at the target path; one was due"
+            ))),
         }
     }
 
@@ -83,8 +117,12 @@ impl<'a> Published<'a> {
     ///
     /// # Errors
     /// No answer.
-    pub async fn publish_again(&self) -> Result<super::cx::Asked<v1::NodePublishVolumeResponse>, Stop> {
-        self.staged.send_publish(self.request.clone(), &self.target).await
+    pub async fn publish_again(
+        &self,
+    ) -> Result<super::cx::Asked<v1::NodePublishVolumeResponse>, Stop> {
+        self.staged
+            .send_publish(self.request.clone(), &self.target)
+            .await
     }
 
     /// Writes a marker into the volume.
@@ -94,7 +132,10 @@ impl<'a> Published<'a> {
     pub async fn write(&self, marker: &Marker) -> Result<(), Stop> {
         self.try_write(marker).await?.map_err(|why| {
             let step = Step::Write(self.access());
-            self.cx().blame(step, format!("a writer published the volume, and cannot write: {why}"))
+            self.cx().blame(
+                step,
+                format!("a writer published the volume, and cannot write: {why}"),
+            )
         })
     }
 
@@ -114,7 +155,10 @@ impl<'a> Published<'a> {
         };
         Ok(match written {
             Ok(_) => {
-                self.cx().fact("marker", format!("{marker} written through {}", self.target.ours.display()));
+                self.cx().fact(
+                    "marker",
+                    format!("{marker} written through {}", self.target.ours.display()),
+                );
                 Ok(())
             }
             Err(error) => {
@@ -128,7 +172,9 @@ impl<'a> Published<'a> {
     fn may_write(&self) -> Result<(), Stop> {
         let read_only = self.staged.volume.with(|claim| claim.given_read_only);
         if read_only {
-            return Err(Stop::not_given("a volume that may be written to (scratch: true)"));
+            return Err(Stop::not_given(
+                "a volume that may be written to (scratch: true)",
+            ));
         }
         Ok(())
     }
@@ -166,7 +212,12 @@ impl<'a> Published<'a> {
     }
 
     async fn read(&self, marker: &Marker) -> Result<Option<Vec<u8>>, Stop> {
-        match see::look(self.cx(), marker.read_look(&self.target.ours, self.access())).await? {
+        match see::look(
+            self.cx(),
+            marker.read_look(&self.target.ours, self.access()),
+        )
+        .await?
+        {
             Ok(Seen::Bytes(bytes)) => Ok(Some(bytes)),
             Ok(other) => Err(Stop::ours("read a marker", format!("{other:?}"))),
             Err(error) if error.is_not_found() => Ok(None),
@@ -178,7 +229,10 @@ impl<'a> Published<'a> {
     ///
     /// # Errors
     /// No answer in time.
-    pub async fn look(&self, look: impl FnOnce(std::path::PathBuf) -> Look) -> Result<Result<Seen, LookError>, Stop> {
+    pub async fn look(
+        &self,
+        look: impl FnOnce(std::path::PathBuf) -> Look,
+    ) -> Result<Result<Seen, LookError>, Stop> {
         see::look(self.cx(), look(self.target.ours.clone())).await
     }
 
@@ -194,8 +248,12 @@ impl<'a> Published<'a> {
     ///
     /// # Errors
     /// No answer.
-    pub async fn ask_unpublish(&self) -> Result<super::cx::Asked<v1::NodeUnpublishVolumeResponse>, Stop> {
-        self.cx().ask_patiently::<rpc::NodeUnpublishVolume>(&self.unpublish_request()).await
+    pub async fn ask_unpublish(
+        &self,
+    ) -> Result<super::cx::Asked<v1::NodeUnpublishVolumeResponse>, Stop> {
+        self.cx()
+            .ask_patiently::<rpc::NodeUnpublishVolume>(&self.unpublish_request())
+            .await
     }
 
     /// Takes the publication back, and sees that no mount is left of it.
@@ -209,7 +267,9 @@ impl<'a> Published<'a> {
         if let Some(left) = see::mount_left(cx, &self.target, "after unpublish").await? {
             return Err(cx.blame(step, format!("NodeUnpublishVolume answered OK, and {left}")));
         }
-        self.staged.volume.with(|claim| claim.published.retain(|p| *p != self.target));
+        self.staged
+            .volume
+            .with(|claim| claim.published.retain(|p| *p != self.target));
         Ok(())
     }
 

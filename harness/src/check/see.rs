@@ -48,7 +48,9 @@ pub(super) async fn look(cx: &Cx, look: Look) -> Result<Result<Seen, LookError>,
     match node::look::look(look, LOOK).await {
         Err(LookError::NoAnswer { .. }) => {
             cx.fact("no answer", format!("{what}: nothing came within {LOOK:?}"));
-            Err(Stop::Unknown(format!("{what} had no answer within {LOOK:?}")))
+            Err(Stop::Unknown(format!(
+                "{what} had no answer within {LOOK:?}"
+            )))
         }
         Err(LookError::Ours { why, .. }) => Err(Stop::ours(what, why)),
         answer => Ok(answer),
@@ -73,7 +75,12 @@ fn note(cx: &Cx, path: &OurPath, when: &str, mounts: &[Mount]) {
 }
 
 /// What is at a target path, for us and for the driver.
-pub(super) async fn shown_at(cx: &Cx, target: &OurPath, access: Access, when: &str) -> Result<Shown, Stop> {
+pub(super) async fn shown_at(
+    cx: &Cx,
+    target: &OurPath,
+    access: Access,
+    when: &str,
+) -> Result<Shown, Stop> {
     let table = cx.mounts()?;
     let mounts: Vec<Mount> = table.at(&target.ours).into_iter().cloned().collect();
     note(cx, target, when, &mounts);
@@ -82,7 +89,9 @@ pub(super) async fn shown_at(cx: &Cx, target: &OurPath, access: Access, when: &s
         Access::Block => is_block(cx, target).await?,
     };
     if there {
-        let own = mounts.last().and_then(|mount| own_folder(cx, &table, mount));
+        let own = mounts
+            .last()
+            .and_then(|mount| own_folder(cx, &table, mount));
         return Ok(own.map_or(Shown::Volume, Shown::OurOwnFolder));
     }
     if let Some(theirs) = cx.session.drivers_mounts().await
@@ -95,7 +104,13 @@ pub(super) async fn shown_at(cx: &Cx, target: &OurPath, access: Access, when: &s
 }
 
 async fn is_block(cx: &Cx, target: &OurPath) -> Result<bool, Stop> {
-    let stat = look(cx, Look::StatFollow { path: target.ours.clone() }).await?;
+    let stat = look(
+        cx,
+        Look::StatFollow {
+            path: target.ours.clone(),
+        },
+    )
+    .await?;
     Ok(matches!(stat, Ok(Seen::Stat(stat)) if stat.is_block_device()))
 }
 
@@ -111,20 +126,37 @@ fn own_folder(cx: &Cx, table: &MountTable, mount: &Mount) -> Option<String> {
 }
 
 async fn what_is_at(cx: &Cx, target: &OurPath) -> Result<String, Stop> {
-    Ok(match look(cx, Look::Stat { path: target.ours.clone() }).await? {
-        Ok(Seen::Stat(stat)) => format!("there is {} with nothing mounted on it", stat.kind()),
-        Err(error) if error.is_not_found() => "there is nothing".to_owned(),
-        Err(error) => error.to_string(),
-        Ok(other) => format!("{other:?}"),
-    })
+    Ok(
+        match look(
+            cx,
+            Look::Stat {
+                path: target.ours.clone(),
+            },
+        )
+        .await?
+        {
+            Ok(Seen::Stat(stat)) => format!("there is {} with nothing mounted on it", stat.kind()),
+            Err(error) if error.is_not_found() => "there is nothing".to_owned(),
+            Err(error) => error.to_string(),
+            Ok(other) => format!("{other:?}"),
+        },
+    )
 }
 
 /// A mount that is left at or below a path, for us or for the driver; in
 /// words.
-pub(super) async fn mount_left(cx: &Cx, path: &OurPath, when: &str) -> Result<Option<String>, Stop> {
+pub(super) async fn mount_left(
+    cx: &Cx,
+    path: &OurPath,
+    when: &str,
+) -> Result<Option<String>, Stop> {
     let table = cx.mounts()?;
-    let left: Vec<Mount> =
-        table.at(&path.ours).into_iter().chain(table.under(&path.ours)).cloned().collect();
+    let left: Vec<Mount> = table
+        .at(&path.ours)
+        .into_iter()
+        .chain(table.under(&path.ours))
+        .cloned()
+        .collect();
     note(cx, path, when, &left);
     if let Some(mount) = left.first() {
         return Ok(Some(match left.len() {
@@ -133,27 +165,49 @@ pub(super) async fn mount_left(cx: &Cx, path: &OurPath, when: &str) -> Result<Op
         }));
     }
     let theirs = cx.session.drivers_mounts().await;
-    let in_drivers = theirs.as_ref().and_then(|t| t.at(std::path::Path::new(&path.drivers)).last().copied());
+    let in_drivers = theirs
+        .as_ref()
+        .and_then(|t| t.at(std::path::Path::new(&path.drivers)).last().copied());
     Ok(in_drivers.map(|mount| {
         cx.fact("driver's namespace", mount.line());
-        format!("a mount is left there in the driver's namespace: {}", mount.line())
+        format!(
+            "a mount is left there in the driver's namespace: {}",
+            mount.line()
+        )
     }))
 }
 
 /// What is left at a target path after unpublish; none: nothing.
 pub(super) async fn path_left(cx: &Cx, path: &OurPath) -> Result<Option<String>, Stop> {
-    Ok(match look(cx, Look::Stat { path: path.ours.clone() }).await? {
-        Err(error) if error.is_not_found() => None,
-        Ok(Seen::Stat(stat)) => Some(stat.kind().to_owned()),
-        Ok(other) => Some(format!("{other:?}")),
-        Err(error) => Some(error.to_string()),
-    })
+    Ok(
+        match look(
+            cx,
+            Look::Stat {
+                path: path.ours.clone(),
+            },
+        )
+        .await?
+        {
+            Err(error) if error.is_not_found() => None,
+            Ok(Seen::Stat(stat)) => Some(stat.kind().to_owned()),
+            Ok(other) => Some(format!("{other:?}")),
+            Err(error) => Some(error.to_string()),
+        },
+    )
 }
 
 /// The disk behind a block target, if nothing on the node has it mounted: a
 /// driver that shows us somebody else's disk must not make us write to it.
 pub(super) async fn own_disk(cx: &Cx, target: &OurPath) -> Result<Result<DiskId, LookError>, Stop> {
-    let device = match look(cx, Look::OpenDevice { path: target.ours.clone(), write: false }).await? {
+    let device = match look(
+        cx,
+        Look::OpenDevice {
+            path: target.ours.clone(),
+            write: false,
+        },
+    )
+    .await?
+    {
         Ok(Seen::Device(device)) => device,
         Ok(other) => return Err(Stop::ours("open a block target", format!("{other:?}"))),
         Err(error) => return Ok(Err(error)),
@@ -161,28 +215,42 @@ pub(super) async fn own_disk(cx: &Cx, target: &OurPath) -> Result<Result<DiskId,
     let (major, minor) = device.disk.number;
     if let Some(mount) = cx.mounts()?.of_device(major, minor).first() {
         let at = mount.point.display();
-        return Err(Stop::fail(format!("the block device at target_path is mounted at {at}; nothing was written to it")));
+        return Err(Stop::fail(format!(
+            "the block device at target_path is mounted at {at}; nothing was written to it"
+        )));
     }
     Ok(Ok(device.disk))
 }
 
 /// The sequence numbers of the loop devices that are in use now.
 pub(super) fn disks() -> HashSet<DiskId> {
-    node::loops().unwrap_or_default().iter().map(|device| device.id).collect()
+    node::loops()
+        .unwrap_or_default()
+        .iter()
+        .map(|device| device.id)
+        .collect()
 }
 
 /// Claims the loop device that carries the volume at this path, if it came
 /// after the volume's first step on the node.
 pub(super) fn claim_disk(volume: &Volume<'_>, path: &OurPath) {
-    let Ok(table) = MountTable::ours() else { return };
+    let Ok(table) = MountTable::ours() else {
+        return;
+    };
     let Ok(loops) = node::loops() else { return };
     let mounted = table.at(&path.ours).last().map(|mount| mount.dev());
-    let as_node = table.at(&path.ours).last().and_then(|mount| mount.root.file_name()).map(|name| name.to_owned());
+    let as_node = table
+        .at(&path.ours)
+        .last()
+        .and_then(|mount| mount.root.file_name())
+        .map(|name| name.to_owned());
     for device in &loops {
         volume.cx.session.write_down(device);
     }
     volume.with(|claim| {
-        let Some(before) = &claim.loops_before else { return };
+        let Some(before) = &claim.loops_before else {
+            return;
+        };
         for device in loops {
             let named = std::ffi::OsString::from(format!("loop{}", device.number));
             let is_it = mounted == Some(device.id.number) || as_node.as_ref() == Some(&named);

@@ -1,9 +1,9 @@
 //! The run that checks are part of: its calls, its driver, its folders, its
 //! volumes.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -106,7 +106,23 @@ impl Session {
     /// The user's template cannot be filled in.
     pub fn volume_name(&self, number: u64) -> Result<String, ParseError> {
         let number = number.to_string();
-        expand(&self.config().driver.name_template, &[("run", &self.run_id), ("n", &number)])
+        expand(
+            &self.config().driver.name_template,
+            &[("run", &self.run_id), ("n", &number)],
+        )
+    }
+
+    /// An id of the driver's own form that names no node.
+    ///
+    /// # Errors
+    /// The user's template cannot be filled in.
+    pub fn unknown_node_id(&self) -> Result<String, Stop> {
+        let number = self.number().to_string();
+        expand(
+            &self.config().driver.unknown_node_id,
+            &[("run", &self.run_id), ("n", &number)],
+        )
+        .map_err(|error| Stop::ours("make a node id", error))
     }
 
     /// What was called so far.
@@ -126,7 +142,13 @@ impl Session {
             return u32::try_from(driver.lock().await.id().pid).ok();
         }
         let driver = &self.config().driver;
-        let written = || std::fs::read_to_string(driver.pid_file.as_ref()?).ok()?.trim().parse().ok();
+        let written = || {
+            std::fs::read_to_string(driver.pid_file.as_ref()?)
+                .ok()?
+                .trim()
+                .parse()
+                .ok()
+        };
         let said = driver.pid.or_else(written);
         let pid = said.or_else(|| self.history().peers().last().copied())?;
         u32::try_from(pid).ok()
@@ -145,20 +167,32 @@ impl Session {
     /// nor what missed its deadline twice.
     pub(super) fn may_ask(&self, rpc: &str, kind: Option<&Kind>) -> Result<(), Stop> {
         let deadly = self.deadly.lock().unwrap_or_else(PoisonError::into_inner);
-        if deadly.iter().any(|(name, of)| name == rpc && of.as_ref() == kind) {
+        if deadly
+            .iter()
+            .any(|(name, of)| name == rpc && of.as_ref() == kind)
+        {
             let why = format!("{rpc} was seen to kill the driver; it is not asked again");
-            return Err(Stop::Blocked { step: Step::Alive, why });
+            return Err(Stop::Blocked {
+                step: Step::Alive,
+                why,
+            });
         }
         if self.history().missed_by(rpc) >= 2 {
             let why = format!("{rpc} missed its deadline twice; it is not asked again");
-            return Err(Stop::Blocked { step: Step::Answers, why });
+            return Err(Stop::Blocked {
+                step: Step::Answers,
+                why,
+            });
         }
         Ok(())
     }
 
     /// Remembers that this call, asked alone, killed the driver.
     pub fn is_deadly(&self, rpc: String, kind: Option<Kind>) {
-        self.deadly.lock().unwrap_or_else(PoisonError::into_inner).push((rpc, kind));
+        self.deadly
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((rpc, kind));
     }
 
     /// An answer, or which owner tells of there being none.
@@ -167,7 +201,12 @@ impl Session {
             Ok(asked) => return Ok(asked),
             Err(reply) => reply,
         };
-        let why = format!("{}, call {}: {}", reply.record.rpc, reply.record.n, reply.answer.message());
+        let why = format!(
+            "{}, call {}: {}",
+            reply.record.rpc,
+            reply.record.n,
+            reply.answer.message()
+        );
         let step = match reply.answer {
             Answer::Silent(_) => Step::Answers,
             Answer::Garbled(_) => Step::Speaks,
@@ -175,6 +214,14 @@ impl Session {
             _ => Step::Alive,
         };
         Err(Stop::Blocked { step, why })
+    }
+
+    /// What the driver that we started wrote to its output streams so far; none
+    /// for one that others started.
+    pub async fn driver_output(&self) -> Option<String> {
+        let output = self.driver.as_ref()?.lock().await.output();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Some(text(&output.stdout) + &text(&output.stderr))
     }
 
     /// Whether the driver is there: it answers `Probe`.
@@ -187,7 +234,9 @@ impl Session {
         let limit = Duration::from_secs(5).min(self.client.deadline("Probe"));
         for endpoint in self.client.endpoints() {
             let request = v1::ProbeRequest {};
-            let probe = self.client.call_at::<rpc::Probe>(Some(endpoint), "", &request, limit);
+            let probe = self
+                .client
+                .call_at::<rpc::Probe>(Some(endpoint), "", &request, limit);
             if !matches!(probe.await.answer, Answer::Ok(_) | Answer::Refused(_)) {
                 return false;
             }
@@ -202,16 +251,25 @@ impl Session {
     /// What the last try saw.
     pub async fn wait_ready(client: &Client, limit: Duration, brisk: bool) -> Result<(), String> {
         for endpoint in client.endpoints() {
-            let mut patience = if brisk { Patience::brisk(limit) } else { Patience::new(limit) };
+            let mut patience = if brisk {
+                Patience::brisk(limit)
+            } else {
+                Patience::new(limit)
+            };
             loop {
                 let request = v1::ProbeRequest {};
-                let reply =
-                    client.call_at::<rpc::Probe>(Some(endpoint), "", &request, limit).await;
+                let reply = client
+                    .call_at::<rpc::Probe>(Some(endpoint), "", &request, limit)
+                    .await;
                 let not_yet = match reply.answer {
                     Answer::Ok(ref probe) if probe.ready != Some(false) => break,
                     Answer::Ok(_) => "Probe answers ready=false".to_owned(),
                     // A driver without Probe is a finding, not a driver that is away.
-                    Answer::Refused(ref refusal) if refusal.code == crate::client::Code::UNIMPLEMENTED => break,
+                    Answer::Refused(ref refusal)
+                        if refusal.code == crate::client::Code::UNIMPLEMENTED =>
+                    {
+                        break;
+                    }
                     ref other => other.message(),
                 };
                 if !patience.wait().await {
@@ -241,8 +299,13 @@ impl Session {
 
     /// Writes down a loop device of a driver of our own.
     pub(super) fn write_down(&self, device: &LoopDevice) {
-        let (Some(scratch), Some(journal)) = (&self.scratch, &self.journal) else { return };
-        let mut known = self.journalled.lock().unwrap_or_else(PoisonError::into_inner);
+        let (Some(scratch), Some(journal)) = (&self.scratch, &self.journal) else {
+            return;
+        };
+        let mut known = self
+            .journalled
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if !device.backing.starts_with(scratch) || !known.insert(device.id) {
             return;
         }
@@ -256,24 +319,35 @@ impl Session {
 
     /// Remembers what stayed or came late, for the judgement of the run.
     pub(super) fn remember_left(&self, what: String) {
-        self.left.lock().unwrap_or_else(PoisonError::into_inner).push(what);
+        self.left
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(what);
     }
 
     /// What stayed at the end of the run, or came late, in words.
     pub fn left(&self) -> Vec<String> {
-        self.left.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.left
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Takes a clean volume of this kind from the pool.
     pub(super) fn lease(&self, want: &Want, kind: &Kind) -> Option<VolumeClaim> {
         let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = pool.iter().position(|v| v.want == *want && v.kind == *kind)?;
+        let place = pool
+            .iter()
+            .position(|v| v.want == *want && v.kind == *kind)?;
         Some(pool.swap_remove(place))
     }
 
     /// Gives a clean volume back.
     pub(super) fn give_back(&self, volume: VolumeClaim) {
-        self.pool.lock().unwrap_or_else(PoisonError::into_inner).push(volume);
+        self.pool
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(volume);
     }
 
     /// Empties the pool: what is in it is to be deleted.
@@ -290,6 +364,9 @@ impl Session {
 
     /// Gives a static volume back.
     pub(super) fn give_static(&self, index: usize) {
-        self.statics.lock().unwrap_or_else(PoisonError::into_inner).push(index);
+        self.statics
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(index);
     }
 }

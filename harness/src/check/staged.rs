@@ -7,11 +7,13 @@ use csi_proto::v1::node_service_capability::rpc::Type as NodeRpc;
 use super::cx::Asked;
 use super::hooks;
 use super::published::Published;
-use super::see;
+use super::see::{self, Shown};
 use super::step::Step;
 use super::stop::Stop;
 use super::volume::{Volume, not_offered};
+use crate::client::Code;
 use crate::lab::OurPath;
+use crate::node::Mount;
 
 /// A volume with its staging folder; mounted there, if the driver stages.
 #[derive(Debug, Clone)]
@@ -27,9 +29,15 @@ impl<'a> Staged<'a> {
             return Ok(Self { volume, path: None });
         }
         let number = volume.with(|claim| claim.number);
-        let path = cx.session.layout.staging("v", &number.to_string(), volume.access())
+        let path = cx
+            .session
+            .layout
+            .staging("v", &number.to_string(), volume.access())
             .map_err(|e| Stop::ours("make a staging folder", e))?;
-        Ok(Self { volume, path: Some(path) })
+        Ok(Self {
+            volume,
+            path: Some(path),
+        })
     }
 
     /// The volume.
@@ -45,12 +53,20 @@ impl<'a> Staged<'a> {
     /// The request that stages it: the same each time.
     pub fn stage_request(&self) -> v1::NodeStageVolumeRequest {
         let cx = self.volume.cx;
-        let (context, attached) =
-            self.volume.with(|claim| (claim.context.clone(), claim.attached.clone().unwrap_or_default()));
+        let (context, attached) = self.volume.with(|claim| {
+            (
+                claim.context.clone(),
+                claim.attached.clone().unwrap_or_default(),
+            )
+        });
         v1::NodeStageVolumeRequest {
             volume_id: self.volume.id(),
             publish_context: attached.into_iter().collect(),
-            staging_target_path: self.path.as_ref().map(|p| p.drivers.clone()).unwrap_or_default(),
+            staging_target_path: self
+                .path
+                .as_ref()
+                .map(|p| p.drivers.clone())
+                .unwrap_or_default(),
             volume_capability: Some(self.volume.capability()),
             secrets: cx.session.secrets("NodeStageVolume"),
             volume_context: context.into_iter().collect(),
@@ -62,7 +78,9 @@ impl<'a> Staged<'a> {
     /// # Errors
     /// The step failed.
     pub async fn stage(&self) -> Result<(), Stop> {
-        let Some(path) = &self.path else { return Ok(()) };
+        let Some(path) = &self.path else {
+            return Ok(());
+        };
         let cx = self.volume.cx;
         hooks::before_stage(cx, &self.volume.id()).await?;
         let asked = self.send_stage(self.stage_request()).await?;
@@ -94,14 +112,21 @@ impl<'a> Staged<'a> {
                 }
             });
         }
-        self.volume.cx.ask_patiently::<rpc::NodeStageVolume>(&request).await
+        self.volume
+            .cx
+            .ask_patiently::<rpc::NodeStageVolume>(&request)
+            .await
     }
 
     /// The request that takes the staging back.
     pub fn unstage_request(&self) -> v1::NodeUnstageVolumeRequest {
         v1::NodeUnstageVolumeRequest {
             volume_id: self.volume.id(),
-            staging_target_path: self.path.as_ref().map(|p| p.drivers.clone()).unwrap_or_default(),
+            staging_target_path: self
+                .path
+                .as_ref()
+                .map(|p| p.drivers.clone())
+                .unwrap_or_default(),
         }
     }
 
@@ -110,10 +135,14 @@ impl<'a> Staged<'a> {
     /// # Errors
     /// The step failed, or a mount is left.
     pub async fn unstage(&self) -> Result<(), Stop> {
-        let Some(path) = &self.path else { return Ok(()) };
+        let Some(path) = &self.path else {
+            return Ok(());
+        };
         let cx = self.volume.cx;
         let step = Step::Unstage(self.volume.access());
-        let asked = cx.ask_patiently::<rpc::NodeUnstageVolume>(&self.unstage_request()).await?;
+        let asked = cx
+            .ask_patiently::<rpc::NodeUnstageVolume>(&self.unstage_request())
+            .await?;
         asked.ok_or(cx, step)?;
         if let Some(left) = see::mount_left(cx, path, "after unstage").await? {
             return Err(cx.blame(step, format!("NodeUnstageVolume answered OK, and {left}")));
@@ -122,21 +151,126 @@ impl<'a> Staged<'a> {
         Ok(())
     }
 
+    /// Asks to take the staging back, and looks at nothing.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn ask_unstage(&self) -> Result<Asked<v1::NodeUnstageVolumeResponse>, Stop> {
+        self.volume
+            .cx
+            .ask_patiently::<rpc::NodeUnstageVolume>(&self.unstage_request())
+            .await
+    }
+
+    /// The mounts at the staging path, bottom first; none without staging.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub async fn mounts(&self, when: &str) -> Result<Vec<Mount>, Stop> {
+        match &self.path {
+            Some(path) => see::mounts_at(self.volume.cx, path, when).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The mounts at a target, bottom first.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub async fn mounts_at(&self, target: &OurPath, when: &str) -> Result<Vec<Mount>, Stop> {
+        see::mounts_at(self.volume.cx, target, when).await
+    }
+
+    /// A mount that is left at the staging path, in words.
+    ///
+    /// # Errors
+    /// The mounts cannot be read.
+    pub async fn mount_left(&self, when: &str) -> Result<Option<String>, Stop> {
+        match &self.path {
+            Some(path) => see::mount_left(self.volume.cx, path, when).await,
+            None => Ok(None),
+        }
+    }
+
+    /// What is at a target in place of the volume, in words; none: the volume.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    pub async fn not_there(&self, target: &OurPath) -> Result<Option<String>, Stop> {
+        match see::shown_at(self.volume.cx, target, self.volume.access(), "at OK").await? {
+            Shown::Volume => Ok(None),
+            shown => Ok(Some(shown.to_string())),
+        }
+    }
+
+    /// Publishes it at one more target, which a driver may refuse.
+    ///
+    /// # Errors
+    /// The step failed, or the driver does not offer it.
+    pub async fn publish_second(&self, name: &str) -> Result<Published<'a>, Stop> {
+        self.second(name, false).await
+    }
+
+    /// The same, read-only.
+    ///
+    /// # Errors
+    /// The step failed, or the driver does not offer it.
+    pub async fn publish_second_read_only(&self, name: &str) -> Result<Published<'a>, Stop> {
+        self.second(name, true).await
+    }
+
+    async fn second(&self, name: &str, readonly: bool) -> Result<Published<'a>, Stop> {
+        let (mut request, target) = self.publish_request(name)?;
+        request.readonly = readonly;
+        let asked = self.send_publish(request.clone(), &target).await?;
+        // The text asks for this refusal with a single writer, Kubernetes for OK.
+        let refused = asked
+            .refusal()
+            .is_some_and(|r| r.code == Code::FAILED_PRECONDITION);
+        if refused {
+            return Err(Stop::not_offered(
+                "a second target on one node in this access mode",
+            ));
+        }
+        asked.ok()?;
+        let published = Published {
+            staged: self.clone(),
+            target,
+            request,
+        };
+        published.is_there().await?;
+        Ok(published)
+    }
+
     /// The request that publishes it at the target of this name.
     ///
     /// # Errors
     /// The parent of the target cannot be made.
-    pub fn publish_request(&self, name: &str) -> Result<(v1::NodePublishVolumeRequest, OurPath), Stop> {
+    pub fn publish_request(
+        &self,
+        name: &str,
+    ) -> Result<(v1::NodePublishVolumeRequest, OurPath), Stop> {
         let cx = self.volume.cx;
         let (number, context, attached) = self.volume.with(|claim| {
-            (claim.number, claim.context.clone(), claim.attached.clone().unwrap_or_default())
+            (
+                claim.number,
+                claim.context.clone(),
+                claim.attached.clone().unwrap_or_default(),
+            )
         });
-        let target = cx.session.layout.target("v", &number.to_string(), name, self.volume.access())
+        let target = cx
+            .session
+            .layout
+            .target("v", &number.to_string(), name, self.volume.access())
             .map_err(|e| Stop::ours("make the parent of a target path", e))?;
         let request = v1::NodePublishVolumeRequest {
             volume_id: self.volume.id(),
             publish_context: attached.into_iter().collect(),
-            staging_target_path: self.path.as_ref().map(|p| p.drivers.clone()).unwrap_or_default(),
+            staging_target_path: self
+                .path
+                .as_ref()
+                .map(|p| p.drivers.clone())
+                .unwrap_or_default(),
             target_path: target.drivers.clone(),
             volume_capability: Some(self.volume.capability()),
             readonly: false,
@@ -164,7 +298,10 @@ impl<'a> Staged<'a> {
                 }
             }
         });
-        self.volume.cx.ask_patiently::<rpc::NodePublishVolume>(&request).await
+        self.volume
+            .cx
+            .ask_patiently::<rpc::NodePublishVolume>(&request)
+            .await
     }
 
     /// Publishes it at the target of this name, and sees that it is there.
@@ -180,7 +317,8 @@ impl<'a> Staged<'a> {
     /// # Errors
     /// The step failed, or the volume is not there.
     pub async fn publish_read_only(&self, name: &str) -> Result<Published<'a>, Stop> {
-        self.publish_as(name, |request| request.readonly = true).await
+        self.publish_as(name, |request| request.readonly = true)
+            .await
     }
 
     /// The same, with a change to the request.
@@ -200,11 +338,16 @@ impl<'a> Staged<'a> {
         if let Some(refusal) = asked.refusal()
             && let Some(skip) = not_offered(self.volume.cx, access, refusal.code, &refusal.message)
         {
-            self.volume.with(|claim| claim.published.retain(|p| *p != target));
+            self.volume
+                .with(|claim| claim.published.retain(|p| *p != target));
             return Err(Stop::Lack(skip));
         }
         asked.ok_or(self.volume.cx, Step::Publish(access))?;
-        let published = Published { staged: self.clone(), target, request };
+        let published = Published {
+            staged: self.clone(),
+            target,
+            request,
+        };
         published.is_there().await?;
         see::claim_disk(&self.volume, &published.target);
         Ok(published)

@@ -37,17 +37,26 @@ impl Stop {
 
     /// The driver does not offer it.
     pub fn not_offered(need: impl Into<String>) -> Self {
-        Self::Lack(Skip { need: need.into(), lacking: Lacking::Driver })
+        Self::Lack(Skip {
+            need: need.into(),
+            lacking: Lacking::Driver,
+        })
     }
 
     /// The user has not given it.
     pub fn not_given(need: impl Into<String>) -> Self {
-        Self::Lack(Skip { need: need.into(), lacking: Lacking::User })
+        Self::Lack(Skip {
+            need: need.into(),
+            lacking: Lacking::User,
+        })
     }
 
     /// This machine cannot do it.
     pub fn no_host(need: impl Into<String>) -> Self {
-        Self::Lack(Skip { need: need.into(), lacking: Lacking::Host })
+        Self::Lack(Skip {
+            need: need.into(),
+            lacking: Lacking::Host,
+        })
     }
 
     /// Our own fault: what we were doing, and what went wrong.

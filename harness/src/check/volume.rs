@@ -1,5 +1,7 @@
 //! A volume, and what is done with it before it is published.
 
+use std::collections::BTreeMap;
+
 use csi_proto::rpc;
 use csi_proto::v1;
 use csi_proto::v1::controller_service_capability::rpc::Type as ControllerRpc;
@@ -7,8 +9,8 @@ use csi_proto::v1::plugin_capability::service::Type as Service;
 use csi_proto::v1::volume_capability::access_mode::Mode;
 
 use super::claims::VolumeClaim;
-use super::hooks;
 use super::cx::{Asked, Cx};
+use super::hooks;
 use super::kind::Kind;
 use super::outcome::{Lacking, Skip};
 use super::staged::Staged;
@@ -28,32 +30,60 @@ pub struct Want {
     pub flags: Option<Vec<String>>,
     /// Never used before.
     pub fresh: bool,
+    /// One byte more than a round size.
+    pub odd_size: bool,
 }
 
 impl Want {
     /// A volume of the case's kind.
     pub fn any() -> Self {
-        Self { kind: None, mode: None, flags: None, fresh: false }
+        Self {
+            kind: None,
+            mode: None,
+            flags: None,
+            fresh: false,
+            odd_size: false,
+        }
     }
 
     /// One that was never used.
     pub fn fresh() -> Self {
-        Self { fresh: true, ..Self::any() }
+        Self {
+            fresh: true,
+            ..Self::any()
+        }
+    }
+
+    /// The same, of a size that is no round number.
+    pub fn odd_size(self) -> Self {
+        Self {
+            odd_size: true,
+            ..self
+        }
     }
 
     /// One of this kind.
     pub fn of(kind: Kind) -> Self {
-        Self { kind: Some(kind), ..Self::any() }
+        Self {
+            kind: Some(kind),
+            ..Self::any()
+        }
     }
 
     /// The same, with this access mode.
     pub fn mode(self, mode: Mode) -> Self {
-        Self { mode: Some(mode), ..self }
+        Self {
+            mode: Some(mode),
+            ..self
+        }
     }
 
     /// The same, with these mount flags.
     pub fn flags(self, flags: &[&str]) -> Self {
-        Self { flags: Some(flags.iter().map(|f| (*f).to_owned()).collect()), ..self }
+        Self {
+            flags: Some(flags.iter().map(|f| (*f).to_owned()).collect()),
+            ..self
+        }
     }
 }
 
@@ -73,7 +103,11 @@ impl<'a> Volume<'a> {
         if let Some(skip) = cx.facts().lacks_volume(kind.access()) {
             return Err(Stop::Lack(skip));
         }
-        let leased = if want.fresh { None } else { cx.session.lease(&want, &kind) };
+        let leased = if want.fresh {
+            None
+        } else {
+            cx.session.lease(&want, &kind)
+        };
         let claim = match leased {
             Some(claim) => claim,
             None if cx.facts().creates() => return Self::create(cx, want, kind).await,
@@ -85,12 +119,18 @@ impl<'a> Volume<'a> {
     fn claim(cx: &'a Cx, claim: VolumeClaim) -> Self {
         let mut claims = cx.claims();
         claims.volumes.push(claim);
-        Self { cx, handle: claims.volumes.len() - 1 }
+        Self {
+            cx,
+            handle: claims.volumes.len() - 1,
+        }
     }
 
     async fn create(cx: &'a Cx, want: Want, kind: Kind) -> Result<Self, Stop> {
         let number = cx.session.number();
-        let name = cx.session.volume_name(number).map_err(|e| Stop::ours("make a volume's name", e))?;
+        let name = cx
+            .session
+            .volume_name(number)
+            .map_err(|e| Stop::ours("make a volume's name", e))?;
         let access = kind.access();
         let mut claim = VolumeClaim::new(want, kind, number);
         claim.name = Some(name);
@@ -159,7 +199,7 @@ impl<'a> Volume<'a> {
     /// The step failed.
     pub async fn attach(&self) -> Result<(), Stop> {
         let facts = self.cx.facts();
-        if !facts.controller_can(ControllerRpc::PublishUnpublishVolume) || !facts.config.volumes.is_empty() {
+        if !facts.controller_can(ControllerRpc::PublishUnpublishVolume) || !facts.creates() {
             return Ok(());
         }
         if self.with(|claim| claim.attached.is_some()) {
@@ -167,7 +207,10 @@ impl<'a> Volume<'a> {
         }
         let request = self.attach_request();
         self.with(|claim| claim.may_be_attached = true);
-        let asked = self.cx.ask_patiently::<rpc::ControllerPublishVolume>(&request).await?;
+        let asked = self
+            .cx
+            .ask_patiently::<rpc::ControllerPublishVolume>(&request)
+            .await?;
         let response = asked.ok_or(self.cx, Step::Attach)?;
         self.with(|claim| claim.attached = Some(response.publish_context.into_iter().collect()));
         Ok(())
@@ -175,15 +218,81 @@ impl<'a> Volume<'a> {
 
     /// The request that attaches it.
     pub fn attach_request(&self) -> v1::ControllerPublishVolumeRequest {
-        let node = self.cx.facts().node_info.as_ref().map(|info| info.node_id.clone());
+        let node = self
+            .cx
+            .facts()
+            .node_info
+            .as_ref()
+            .map(|info| info.node_id.clone());
         v1::ControllerPublishVolumeRequest {
             volume_id: self.id(),
             node_id: node.unwrap_or_default(),
             volume_capability: Some(self.capability()),
             readonly: false,
             secrets: self.cx.session.secrets("ControllerPublishVolume"),
-            volume_context: self.with(|claim| claim.context.clone()).into_iter().collect(),
+            volume_context: self
+                .with(|claim| claim.context.clone())
+                .into_iter()
+                .collect(),
         }
+    }
+
+    /// Takes it from this node: `ControllerUnpublishVolume`, where the driver has
+    /// that.
+    ///
+    /// # Errors
+    /// The step failed.
+    pub async fn detach(&self) -> Result<(), Stop> {
+        let facts = self.cx.facts();
+        if !facts.controller_can(ControllerRpc::PublishUnpublishVolume) || !facts.creates() {
+            return Ok(());
+        }
+        let node = facts.node_info.as_ref().map(|info| info.node_id.clone());
+        let request = v1::ControllerUnpublishVolumeRequest {
+            volume_id: self.id(),
+            node_id: node.unwrap_or_default(),
+            secrets: self.cx.session.secrets("ControllerUnpublishVolume"),
+        };
+        let asked = self
+            .cx
+            .ask_patiently::<rpc::ControllerUnpublishVolume>(&request)
+            .await?;
+        asked.ok_or(self.cx, Step::Detach)?;
+        self.with(|claim| {
+            claim.may_be_attached = false;
+            claim.attached = None;
+        });
+        Ok(())
+    }
+
+    /// The context from attach; empty where there was none.
+    pub fn publish_context(&self) -> BTreeMap<String, String> {
+        self.with(|claim| claim.attached.clone())
+            .unwrap_or_default()
+    }
+
+    /// The request that validates what it was created with.
+    pub fn validate_request(&self) -> v1::ValidateVolumeCapabilitiesRequest {
+        let config = self.cx.session.config();
+        v1::ValidateVolumeCapabilitiesRequest {
+            volume_id: self.id(),
+            volume_context: self
+                .with(|claim| claim.context.clone())
+                .into_iter()
+                .collect(),
+            volume_capabilities: vec![self.capability()],
+            parameters: config.parameters.clone().into_iter().collect(),
+            secrets: self.cx.session.secrets("ValidateVolumeCapabilities"),
+            ..Default::default()
+        }
+    }
+
+    /// The loop devices that first appeared when it was staged or published, and
+    /// are there still; in words.
+    pub async fn devices_left(&self) -> Vec<String> {
+        let mut devices = self.with(|claim| claim.devices.clone());
+        super::negate::still_there(&mut devices).await;
+        devices.iter().map(super::negate::device_words).collect()
     }
 
     /// Attaches and stages it, as far as the driver has these.
@@ -225,13 +334,24 @@ impl<'a> Volume<'a> {
 /// A refusal that says no more than that this kind of volume is not offered:
 /// fair, unless the user named it.
 pub(super) fn not_offered(cx: &Cx, access: Access, code: Code, words: &str) -> Option<Skip> {
-    let says_so = [Code::INVALID_ARGUMENT, Code::FAILED_PRECONDITION, Code::UNIMPLEMENTED];
+    let says_so = [
+        Code::INVALID_ARGUMENT,
+        Code::FAILED_PRECONDITION,
+        Code::UNIMPLEMENTED,
+    ];
     if cx.facts().claims(access) || !says_so.contains(&code) {
         return None;
     }
-    let other = cx.facts().kinds().iter().any(|kind| kind.access() != access);
+    let other = cx
+        .facts()
+        .kinds()
+        .iter()
+        .any(|kind| kind.access() != access);
     other.then(|| Skip {
-        need: format!("{access} volumes ({code}: {})", words.chars().take(120).collect::<String>()),
+        need: format!(
+            "{access} volumes ({code}: {})",
+            words.chars().take(120).collect::<String>()
+        ),
         lacking: Lacking::Driver,
     })
 }
@@ -239,11 +359,13 @@ pub(super) fn not_offered(cx: &Cx, access: Access, code: Code, words: &str) -> O
 /// The request that creates a volume: the same each time.
 pub(super) fn create_request(cx: &Cx, claim: &VolumeClaim) -> v1::CreateVolumeRequest {
     let config = cx.session.config();
-    let topology = cx.facts().has_service(Service::VolumeAccessibilityConstraints);
+    let topology = cx
+        .facts()
+        .has_service(Service::VolumeAccessibilityConstraints);
     v1::CreateVolumeRequest {
         name: claim.name.clone().unwrap_or_default(),
         capacity_range: Some(v1::CapacityRange {
-            required_bytes: required_bytes(config, &claim.kind),
+            required_bytes: required_bytes(config, &claim.kind) + i64::from(claim.want.odd_size),
             limit_bytes: config.volume.limit.map_or(0, bytes),
         }),
         volume_capabilities: vec![capability(cx, claim)],
@@ -258,9 +380,17 @@ pub(super) fn create_request(cx: &Cx, claim: &VolumeClaim) -> v1::CreateVolumeRe
 /// The capability that a volume is asked with, and used with.
 pub(super) fn capability(cx: &Cx, claim: &VolumeClaim) -> v1::VolumeCapability {
     let config = cx.session.config();
-    let first = config.volume.access_modes.first().map(|mode| Mode::from(*mode));
+    let first = config
+        .volume
+        .access_modes
+        .first()
+        .map(|mode| Mode::from(*mode));
     let mode = claim.want.mode.or(first).unwrap_or(Mode::SingleNodeWriter);
-    let flags = claim.want.flags.clone().unwrap_or_else(|| config.volume.mount_flags.clone());
+    let flags = claim
+        .want
+        .flags
+        .clone()
+        .unwrap_or_else(|| config.volume.mount_flags.clone());
     claim.kind.capability(mode, &flags)
 }
 

@@ -13,12 +13,18 @@ pub struct Patience {
 impl Patience {
     /// Patience for at most this long.
     pub fn new(limit: Duration) -> Self {
-        Self { until: Instant::now() + limit, next: Duration::from_millis(500) }
+        Self {
+            until: Instant::now() + limit,
+            next: Duration::from_millis(500),
+        }
     }
 
     /// Patience that looks often: for what should be over at once.
     pub fn brisk(limit: Duration) -> Self {
-        Self { until: Instant::now() + limit, next: Duration::from_millis(5) }
+        Self {
+            until: Instant::now() + limit,
+            next: Duration::from_millis(5),
+        }
     }
 
     /// Waits for the next try; false once the limit would be passed.

@@ -56,18 +56,36 @@ impl Connection {
     pub async fn open(endpoint: &Endpoint) -> Result<Self, NoConnection> {
         match endpoint {
             Endpoint::Unix(path) => {
-                let stream = UnixStream::connect(path)
-                    .await
-                    .map_err(|source| NoConnection::Unix { path: path.clone(), source })?;
-                let peer = stream.peer_cred().ok().and_then(|c| c.pid()).filter(|pid| *pid > 0);
-                Ok(Self { channel: speak(endpoint, "localhost", stream).await?, peer })
+                let stream =
+                    UnixStream::connect(path)
+                        .await
+                        .map_err(|source| NoConnection::Unix {
+                            path: path.clone(),
+                            source,
+                        })?;
+                let peer = stream
+                    .peer_cred()
+                    .ok()
+                    .and_then(|c| c.pid())
+                    .filter(|pid| *pid > 0);
+                Ok(Self {
+                    channel: speak(endpoint, "localhost", stream).await?,
+                    peer,
+                })
             }
             Endpoint::Tcp { host, port } => {
                 let address = format!("{host}:{port}");
-                let stream = TcpStream::connect((host.as_str(), *port))
-                    .await
-                    .map_err(|source| NoConnection::Tcp { address: address.clone(), source })?;
-                Ok(Self { channel: speak(endpoint, &address, stream).await?, peer: None })
+                let stream =
+                    TcpStream::connect((host.as_str(), *port))
+                        .await
+                        .map_err(|source| NoConnection::Tcp {
+                            address: address.clone(),
+                            source,
+                        })?;
+                Ok(Self {
+                    channel: speak(endpoint, &address, stream).await?,
+                    peer: None,
+                })
             }
         }
     }
@@ -78,7 +96,10 @@ async fn speak<S>(endpoint: &Endpoint, authority: &str, stream: S) -> Result<Cha
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
 {
-    let wrong = |why: String| NoConnection::Http2 { endpoint: endpoint.to_string(), why };
+    let wrong = |why: String| NoConnection::Http2 {
+        endpoint: endpoint.to_string(),
+        why,
+    };
     let origin = tonic::transport::Endpoint::from_shared(format!("http://{authority}"))
         .map_err(|e| wrong(chain(&e)))?;
     let mut stream = Some(TokioIo::new(stream));
@@ -86,7 +107,10 @@ where
         let stream = stream.take();
         async move { stream.ok_or_else(|| std::io::Error::other("the connection was lost")) }
     });
-    origin.connect_with_connector(once).await.map_err(|e| wrong(chain(&e)))
+    origin
+        .connect_with_connector(once)
+        .await
+        .map_err(|e| wrong(chain(&e)))
 }
 
 /// An error with all its causes, in one line.

@@ -54,13 +54,18 @@ struct Inner {
     garbled: Vec<CallRecord>,
     broken: Vec<CallRecord>,
     wordless: Vec<CallRecord>,
+    leaks: Vec<CallRecord>,
     deaths: Vec<Death>,
     peers: BTreeSet<i32>,
 }
 
 impl Default for History {
     fn default() -> Self {
-        Self { began: Instant::now(), inner: Mutex::default(), on_call: Mutex::default() }
+        Self {
+            began: Instant::now(),
+            inner: Mutex::default(),
+            on_call: Mutex::default(),
+        }
     }
 }
 
@@ -85,7 +90,14 @@ impl History {
         inner.calls += 1;
         let n = inner.calls;
         *inner.by_check.entry(check.to_owned()).or_default() += 1;
-        inner.in_flight.insert(n, InFlight { n, rpc: rpc.to_owned(), check: check.to_owned() });
+        inner.in_flight.insert(
+            n,
+            InFlight {
+                n,
+                rpc: rpc.to_owned(),
+                check: check.to_owned(),
+            },
+        );
         (n, at_ms)
     }
 
@@ -94,7 +106,10 @@ impl History {
         inner.in_flight.remove(&record.n);
         match answer {
             Answer::Silent(deadline) => {
-                inner.missed.push(Missed { call: record.clone(), deadline: *deadline });
+                inner.missed.push(Missed {
+                    call: record.clone(),
+                    deadline: *deadline,
+                });
             }
             Answer::Garbled(_) => inner.garbled.push(record.clone()),
             Answer::Broken(_) | Answer::Unreachable(_) => inner.broken.push(record.clone()),
@@ -141,7 +156,11 @@ impl History {
 
     /// How often a method missed its deadline.
     pub fn missed_by(&self, rpc: &str) -> usize {
-        self.lock().missed.iter().filter(|m| m.call.rpc == rpc).count()
+        self.lock()
+            .missed
+            .iter()
+            .filter(|m| m.call.rpc == rpc)
+            .count()
     }
 
     /// Answers that were no messages of their type.
@@ -157,6 +176,15 @@ impl History {
     /// Refusals without a word.
     pub fn wordless(&self) -> Vec<CallRecord> {
         self.lock().wordless.clone()
+    }
+
+    /// Answers in which a secret that we sent came back.
+    pub fn leaks(&self) -> Vec<CallRecord> {
+        self.lock().leaks.clone()
+    }
+
+    pub(super) fn leaked(&self, record: &CallRecord) {
+        self.lock().leaks.push(record.clone());
     }
 
     /// The driver's deaths that nobody of ours caused.

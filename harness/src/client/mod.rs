@@ -49,6 +49,8 @@ pub struct Client {
     node: Option<Endpoint>,
     deadlines: Arc<Deadlines>,
     history: Arc<History>,
+    /// The values that must not come back.
+    secrets: Arc<Vec<String>>,
 }
 
 impl Client {
@@ -59,8 +61,15 @@ impl Client {
         node: Option<Endpoint>,
         deadlines: Deadlines,
         history: Arc<History>,
+        secrets: Vec<String>,
     ) -> Self {
-        Self { controller, node, deadlines: Arc::new(deadlines), history }
+        Self {
+            controller,
+            node,
+            deadlines: Arc::new(deadlines),
+            history,
+            secrets: Arc::new(secrets),
+        }
     }
 
     /// What was called in this run, and what came of it.
@@ -93,13 +102,21 @@ impl Client {
     /// The longest deadline of all.
     pub fn longest_deadline(&self) -> Duration {
         let all = self.deadlines.by_rpc.values().copied();
-        all.chain([self.deadlines.default]).max().unwrap_or_default()
+        all.chain([self.deadlines.default])
+            .max()
+            .unwrap_or_default()
     }
 
     /// Asks once, and waits for the answer or the deadline. Never fails: what
     /// happened instead of an answer is an [`Answer`] too.
     pub async fn call<R: Rpc>(&self, check: &str, request: &R::Request) -> Reply<R::Response> {
-        self.call_at::<R>(self.endpoint(R::SERVICE), check, request, self.deadline(R::NAME)).await
+        self.call_at::<R>(
+            self.endpoint(R::SERVICE),
+            check,
+            request,
+            self.deadline(R::NAME),
+        )
+        .await
     }
 
     /// The same at a socket of one's choice, with a deadline of one's choice.
@@ -115,11 +132,17 @@ impl Client {
         let (n, at_ms) = self.history.begin(R::NAME, check);
         let began = Instant::now();
         let got = match endpoint {
-            None => Err(Answer::Unreachable("no socket is configured for this service".into())),
-            Some(endpoint) => match tokio::time::timeout(deadline, self.exchange::<R>(endpoint, sent, deadline)).await {
-                Ok(got) => got,
-                Err(_) => Err(Answer::Silent(deadline)),
-            },
+            None => Err(Answer::Unreachable(
+                "no socket is configured for this service".into(),
+            )),
+            Some(endpoint) => {
+                match tokio::time::timeout(deadline, self.exchange::<R>(endpoint, sent, deadline))
+                    .await
+                {
+                    Ok(got) => got,
+                    Err(_) => Err(Answer::Silent(deadline)),
+                }
+            }
         };
         let duration = began.elapsed();
         let (answer, response) = match got {
@@ -142,6 +165,9 @@ impl Client {
             message: answer.message(),
             response,
         };
+        if self.secrets.iter().any(|secret| echoes(&record, secret)) {
+            self.history.leaked(&record);
+        }
         self.history.end(&record, &answer.erase());
         Reply { record, answer }
     }
@@ -157,14 +183,27 @@ impl Client {
             .map_err(|no| Answer::Unreachable(no.to_string()))?;
         self.history.saw_peer(connection.peer);
         let mut grpc = tonic::client::Grpc::new(connection.channel);
-        grpc.ready().await.map_err(|e| Answer::Broken(connect::chain(&e)))?;
+        grpc.ready()
+            .await
+            .map_err(|e| Answer::Broken(connect::chain(&e)))?;
         let mut request = tonic::Request::new(sent);
         request.set_timeout(deadline);
-        match grpc.unary(request, PathAndQuery::from_static(R::PATH), Raw).await {
+        match grpc
+            .unary(request, PathAndQuery::from_static(R::PATH), Raw)
+            .await
+        {
             Ok(response) => Ok(response.into_inner()),
             Err(status) => Err(reply::read_status(&status)),
         }
     }
+}
+
+/// Whether an answer holds a secret. Short values stand in many an answer by
+/// chance.
+fn echoes(record: &CallRecord, secret: &str) -> bool {
+    const SHORTEST: usize = 8;
+    secret.len() >= SHORTEST
+        && (record.message.contains(secret) || record.response.to_string().contains(secret))
 }
 
 fn read_response<R: Rpc>(bytes: &[u8]) -> (Answer<R::Response>, serde_json::Value) {

@@ -61,7 +61,10 @@ impl Code {
 
     /// Whether the code tells of a deadline that passed.
     pub fn is_deadline(self) -> bool {
-        matches!(self.0, tonic::Code::DeadlineExceeded | tonic::Code::Cancelled)
+        matches!(
+            self.0,
+            tonic::Code::DeadlineExceeded | tonic::Code::Cancelled
+        )
     }
 
     /// Whether the caller is to ask again later with the same request.
@@ -144,7 +147,12 @@ pub(super) fn read_status<T>(status: &tonic::Status) -> Answer<T> {
         None if words == "Missing response message." || words.starts_with("protocol error: ") => {
             Answer::Garbled(words.to_owned())
         }
-        None if words.starts_with("grpc-status header missing") => Answer::Garbled(words.to_owned()),
-        None => Answer::Refused(Refusal { code: Code(status.code()), message: words.to_owned() }),
+        None if words.starts_with("grpc-status header missing") => {
+            Answer::Garbled(words.to_owned())
+        }
+        None => Answer::Refused(Refusal {
+            code: Code(status.code()),
+            message: words.to_owned(),
+        }),
     }
 }

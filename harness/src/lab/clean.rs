@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirEntryExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -140,10 +140,17 @@ impl Leftover {
             if let Entry::Process { process, what } = entry
                 && this_boot
             {
+                // While it lives its group and children are its own.
+                let family = if process.is_alive() {
+                    facts::family(process.pid)
+                } else {
+                    Vec::new()
+                };
                 report.extend(kill(*process, what));
+                let child = format!("child of {what}");
+                report.extend(family.into_iter().filter_map(|member| kill(member, &child)));
             }
         }
-        // The newest folders lie in or beside older ones.
         for entry in entries.iter().rev() {
             unmount(entry, this_boot, &mut report);
         }
@@ -229,8 +236,6 @@ fn unmount(entry: &Entry, this_boot: bool, report: &mut Vec<Cleaned>) {
             path,
             made: Some(made),
         } => {
-            // A folder with a mount on it cannot be looked at; a folder of ours
-            // around it, or the mount's own number, tells whose it is.
             if !matches!(is_ours(path, *made), Ok(true)) {
                 return;
             }
@@ -290,10 +295,29 @@ fn gone_by(how: How) -> Then {
 }
 
 fn is_ours(path: &Path, made: FileIdentity) -> Result<bool, RemoveError> {
-    let Some(folder) = remove::open_uncovered(path)? else {
+    match remove::open_uncovered(path) {
+        Ok(None) => Ok(false),
+        Ok(Some(folder)) => Ok(FileIdentity::of(&folder).is_ok_and(|now| now == made)),
+        // What lies beneath a mount still has its number in its parent's listing.
+        Err(RemoveError::Mounted { .. }) => Ok(is_listed(path, made).unwrap_or(false)),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_listed(path: &Path, made: FileIdentity) -> std::io::Result<bool> {
+    let Some(parent) = path.parent() else {
         return Ok(false);
     };
-    Ok(FileIdentity::of(&folder).is_ok_and(|now| now == made))
+    if FileIdentity::of(fs::File::open(parent)?)?.dev != made.dev {
+        return Ok(false);
+    }
+    for entry in fs::read_dir(parent)? {
+        let entry = entry?;
+        if Some(entry.file_name().as_os_str()) == path.file_name() {
+            return Ok(entry.ino() == made.ino);
+        }
+    }
+    Ok(false)
 }
 
 /// Lets a loop device go if it is the disk that was made, with its backing file.
@@ -327,7 +351,15 @@ fn let_go(number: u32, diskseq: u64, file: FileIdentity) -> Option<Cleaned> {
 /// Lets a loop device go that was seen before, if it still is the one; in
 /// words, what became of it.
 pub fn release_loop(seen: &Entry) -> String {
-    let Entry::Loop { number, diskseq, file, .. } = seen else { return "left: no loop device".into() };
+    let Entry::Loop {
+        number,
+        diskseq,
+        file,
+        ..
+    } = seen
+    else {
+        return "left: no loop device".into();
+    };
     match let_go(*number, *diskseq, *file) {
         None => "gone meanwhile".into(),
         Some(cleaned) => cleaned.then.to_string(),

@@ -88,6 +88,12 @@ pub struct OurPath {
 }
 
 impl OurPath {
+    /// The folder above, as the driver knows it.
+    pub fn drivers_parent(&self) -> String {
+        let parent = Path::new(&self.drivers).parent().unwrap_or(Path::new("/"));
+        parent.to_string_lossy().into_owned()
+    }
+
     /// Removes what was made for this path. Mounts must be dealt with before.
     ///
     /// # Errors
@@ -256,7 +262,12 @@ impl Layout {
 
     /// The folders that are ours with all in them, as far as they were made.
     pub fn owned(&self) -> Vec<PathBuf> {
-        self.owned.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.owned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .cloned()
+            .collect()
     }
 
     /// Makes all of a place but its last name.

@@ -12,7 +12,9 @@ use crate::check::{Check, Session};
 use crate::config::Config;
 use crate::lab::{RunFolder, leftovers, state_base};
 use crate::node::Host;
-use crate::report::{DriverInfo, Event, HostInfo, Report, Scope, Scrubber, Skips, SuiteInfo, Totals, Verdict};
+use crate::report::{
+    DriverInfo, Event, HostInfo, Report, Scope, Scrubber, Skips, SuiteInfo, Totals, Verdict,
+};
 
 /// A cap on the volumes on the node at once, where neither the driver nor the
 /// user gives one.
@@ -51,7 +53,10 @@ pub struct Preview {
 ///
 /// # Errors
 /// The run cannot begin.
-pub async fn conduct(request: Request, events: UnboundedSender<Event>) -> Result<Report, SetupError> {
+pub async fn conduct(
+    request: Request,
+    events: UnboundedSender<Event>,
+) -> Result<Report, SetupError> {
     let scrubber = Arc::new(Scrubber::new(request.config.secrets.values()));
     let events = scrubbed(scrubber.clone(), events);
     let began = Instant::now();
@@ -63,12 +68,20 @@ pub async fn conduct(request: Request, events: UnboundedSender<Event>) -> Result
     let driver = driver_info(&session);
     let _ = events.send(Event::Started {
         total: plan.cases.len(),
-        driver: format!("{} {}", driver.name, driver.version).trim().to_owned(),
+        driver: format!("{} {}", driver.name, driver.version)
+            .trim()
+            .to_owned(),
         endpoint: driver.endpoint.clone(),
     });
     let scope = scope(&request, &session, &plan).await;
     let jobs = request.config.jobs;
-    let engine = Engine::new(session.clone(), request.checks, jobs, most_volumes, events.clone());
+    let engine = Engine::new(
+        session.clone(),
+        request.checks,
+        jobs,
+        most_volumes,
+        events.clone(),
+    );
     let Finished { checks, ledger } = engine.run(plan).await;
     let calls = session.history().calls();
     end(session, folder, &events).await;
@@ -113,7 +126,11 @@ pub async fn preview(request: &Request) -> Result<Preview, SetupError> {
 
 /// The cases that a request selects, whatever the driver offers.
 pub fn plan(request: &Request) -> Plan {
-    Plan::of(request.checks, &crate::check::kinds(&request.config), &request.selection)
+    Plan::of(
+        request.checks,
+        &crate::check::kinds(&request.config),
+        &request.selection,
+    )
 }
 
 async fn begin(request: &Request) -> Result<(RunFolder, Arc<Session>), SetupError> {
@@ -136,7 +153,10 @@ async fn end(session: Arc<Session>, folder: RunFolder, events: &UnboundedSender<
     match tokio::task::spawn_blocking(move || folder.end()).await {
         Ok(Ok(cleaned)) => {
             for line in cleaned.iter().filter(|line| line.what != "folder") {
-                let _ = events.send(Event::Note(format!("{} {}: {}", line.what, line.object, line.then)));
+                let _ = events.send(Event::Note(format!(
+                    "{} {}: {}",
+                    line.what, line.object, line.then
+                )));
             }
         }
         Ok(Err(error)) => {
@@ -150,10 +170,17 @@ async fn end(session: Arc<Session>, folder: RunFolder, events: &UnboundedSender<
 async fn clean_up(events: &UnboundedSender<Event>) {
     let cleaned = tokio::task::spawn_blocking(|| {
         let found = leftovers(&state_base()).unwrap_or_default();
-        found.into_iter().filter_map(|leftover| leftover.clean().ok()).flatten().collect::<Vec<_>>()
+        found
+            .into_iter()
+            .filter_map(|leftover| leftover.clean().ok())
+            .flatten()
+            .collect::<Vec<_>>()
     });
     for line in cleaned.await.unwrap_or_default() {
-        let _ = events.send(Event::Note(format!("of a killed run: {} {}: {}", line.what, line.object, line.then)));
+        let _ = events.send(Event::Note(format!(
+            "of a killed run: {} {}: {}",
+            line.what, line.object, line.then
+        )));
     }
 }
 
@@ -178,14 +205,30 @@ fn scrubbed(scrubber: Arc<Scrubber>, out: UnboundedSender<Event>) -> UnboundedSe
 }
 
 fn most_volumes(session: &Session) -> u32 {
-    let said = session.facts.node_info.as_ref().map(|info| info.max_volumes_per_node);
-    let drivers = said.filter(|most| *most > 0).and_then(|most| u32::try_from(most).ok());
-    let users = session.config().max_volumes.and_then(|most| u32::try_from(most).ok());
-    [drivers, users].into_iter().flatten().fold(MOST_VOLUMES, u32::min)
+    let said = session
+        .facts
+        .node_info
+        .as_ref()
+        .map(|info| info.max_volumes_per_node);
+    let drivers = said
+        .filter(|most| *most > 0)
+        .and_then(|most| u32::try_from(most).ok());
+    let users = session
+        .config()
+        .max_volumes
+        .and_then(|most| u32::try_from(most).ok());
+    [drivers, users]
+        .into_iter()
+        .flatten()
+        .fold(MOST_VOLUMES, u32::min)
 }
 
 fn driver_info(session: &Session) -> DriverInfo {
-    let endpoints = session.client.endpoints().into_iter().map(ToString::to_string);
+    let endpoints = session
+        .client
+        .endpoints()
+        .into_iter()
+        .map(ToString::to_string);
     DriverInfo {
         name: session.facts.name.clone(),
         version: session.facts.version.clone(),
@@ -199,7 +242,12 @@ async fn scope(request: &Request, session: &Session, plan: &Plan) -> Scope {
         checks_in_suite: plan.in_suite,
         selected: plan.cases.len(),
         filters: request.selection.words(),
-        allowed: session.facts.allowed.iter().map(ToString::to_string).collect(),
+        allowed: session
+            .facts
+            .allowed
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
         driver_namespace: namespace_in_words(session).await,
         deadline_ms: ms(request.config.deadline),
         quiet_period_ms: ms(request.config.quiet_period),
@@ -209,8 +257,15 @@ async fn scope(request: &Request, session: &Session, plan: &Plan) -> Scope {
 
 fn host_info() -> HostInfo {
     let host = Host::look();
-    let features = host.features.iter().map(|f| (f.name.to_owned(), f.state.to_string()));
-    HostInfo { features: features.collect(), kernel: host.kernel.clone(), arch: host.arch.clone() }
+    let features = host
+        .features
+        .iter()
+        .map(|f| (f.name.to_owned(), f.state.to_string()));
+    HostInfo {
+        features: features.collect(),
+        kernel: host.kernel.clone(),
+        arch: host.arch.clone(),
+    }
 }
 
 fn ms(duration: std::time::Duration) -> u64 {
@@ -218,5 +273,7 @@ fn ms(duration: std::time::Duration) -> u64 {
 }
 
 fn now_ms() -> u64 {
-    ms(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+    ms(SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default())
 }

@@ -42,7 +42,14 @@ impl Engine {
         most_volumes: u32,
         events: UnboundedSender<Event>,
     ) -> Self {
-        Self { session, jobs: jobs.max(1), most_volumes, events, book: Book::new(checks), gone: None }
+        Self {
+            session,
+            jobs: jobs.max(1),
+            most_volumes,
+            events,
+            book: Book::new(checks),
+            gone: None,
+        }
     }
 
     /// Runs what is planned, and tells of each check as soon as it is settled.
@@ -66,7 +73,10 @@ impl Engine {
         self.gone = None;
         self.phase(last, 1, Phase::Last).await;
         self.book.settled.sort_by(|a, b| a.id.cmp(&b.id));
-        Finished { checks: self.book.settled, ledger: self.book.ledger }
+        Finished {
+            checks: self.book.settled,
+            ledger: self.book.ledger,
+        }
     }
 
     async fn phase(&mut self, mut queue: VecDeque<Planned>, jobs: usize, phase: Phase) {
@@ -81,16 +91,24 @@ impl Engine {
             let mut ended = Vec::new();
             let session = self.session.clone();
             let events = self.events.clone();
-            side_by_side(&session, &mut queue, jobs, self.most_volumes, &events, |case| {
-                // Side by side, what can be settled at once is.
-                if phase == Phase::Together && !case.is_casualty() {
-                    again.extend(self.judge(case));
-                } else {
-                    ended.push(case);
-                }
-            })
+            side_by_side(
+                &session,
+                &mut queue,
+                jobs,
+                self.most_volumes,
+                &events,
+                |case| {
+                    // Side by side, what can be settled at once is.
+                    if phase == Phase::Together && !case.is_casualty() {
+                        again.extend(self.judge(case));
+                    } else {
+                        ended.push(case);
+                    }
+                },
+            )
             .await;
-            let (casualties, others): (Vec<_>, Vec<_>) = ended.into_iter().partition(Ended::is_casualty);
+            let (casualties, others): (Vec<_>, Vec<_>) =
+                ended.into_iter().partition(Ended::is_casualty);
             held.extend(others);
             if !casualties.is_empty() {
                 held.extend(self.after_death(casualties).await);
@@ -120,7 +138,9 @@ impl Engine {
     }
 
     fn tell(&mut self, settled: Settled) {
-        let _ = self.events.send(Event::CheckSettled(Box::new(settled.clone())));
+        let _ = self
+            .events
+            .send(Event::CheckSettled(Box::new(settled.clone())));
         self.book.settled.push(settled);
     }
 
@@ -154,7 +174,8 @@ impl Engine {
                 self.name_the_killer(&casualty);
             }
             let stop = casualty.checked.clone().err();
-            let mut ended = run_case(self.session.clone(), casualty.case, self.events.clone()).await;
+            let mut ended =
+                run_case(self.session.clone(), casualty.case, self.events.clone()).await;
             ended.before = stop;
             if ended.is_casualty() {
                 self.name_the_killer(&ended);
@@ -177,9 +198,13 @@ impl Engine {
     }
 
     async fn revive(&mut self) {
-        let _ = self.events.send(Event::Note("the driver died; waiting for it to come back".into()));
+        let _ = self.events.send(Event::Note(
+            "the driver died; waiting for it to come back".into(),
+        ));
         if let Err(why) = self.session.revive().await {
-            let _ = self.events.send(Event::Note(format!("the driver is gone: {why}")));
+            let _ = self
+                .events
+                .send(Event::Note(format!("the driver is gone: {why}")));
             self.gone = Some(why);
         }
     }
@@ -189,7 +214,9 @@ impl Engine {
     async fn close(&mut self) {
         let stayed = self.session.close(self.gone.is_some()).await;
         for (step, mut entry) in stayed {
-            entry.owner = step.and_then(|step| self.book.owners.owner(step)).map(|c| c.id.to_owned());
+            entry.owner = step
+                .and_then(|step| self.book.owners.owner(step))
+                .map(|c| c.id.to_owned());
             self.book.ledger.push(entry);
         }
     }
@@ -198,7 +225,10 @@ impl Engine {
 fn abandoned(case: Planned, why: &str) -> Ended {
     Ended {
         case,
-        checked: Err(Stop::Blocked { step: Step::Alive, why: why.to_owned() }),
+        checked: Err(Stop::Blocked {
+            step: Step::Alive,
+            why: why.to_owned(),
+        }),
         trail: Vec::new(),
         stayed: Vec::new(),
         duration: std::time::Duration::ZERO,
@@ -212,7 +242,17 @@ fn abandoned(case: Planned, why: &str) -> Ended {
 /// The steps that have none, or more than one.
 pub fn one_owner_each(checks: &[&'static Check]) -> Result<(), String> {
     let owners = |step: Step| checks.iter().filter(|c| c.owns.contains(&step)).count();
-    let wrong: Vec<_> = Step::ALL.iter().filter(|step| owners(**step) != 1).collect();
-    let told: Vec<_> = wrong.iter().map(|step| format!("{step}: {}", owners(**step))).collect();
-    if told.is_empty() { Ok(()) } else { Err(told.join(", ")) }
+    let wrong: Vec<_> = Step::ALL
+        .iter()
+        .filter(|step| owners(**step) != 1)
+        .collect();
+    let told: Vec<_> = wrong
+        .iter()
+        .map(|step| format!("{step}: {}", owners(**step)))
+        .collect();
+    if told.is_empty() {
+        Ok(())
+    } else {
+        Err(told.join(", "))
+    }
 }

@@ -3,8 +3,8 @@
 mod conduct;
 mod engine;
 mod plan;
-mod setup;
 mod settle;
+mod setup;
 mod wave;
 
 pub use conduct::{Preview, Request, conduct, plan, preview};

@@ -17,8 +17,15 @@ pub struct Selection {
 impl Selection {
     /// Whether this id is wanted.
     pub fn wants(&self, id: &str) -> bool {
-        let matches = |word: &String| if self.exact { id == word } else { id.contains(word.as_str()) };
-        (self.filters.is_empty() || self.filters.iter().any(matches)) && !self.skip.iter().any(matches)
+        let matches = |word: &String| {
+            if self.exact {
+                id == word
+            } else {
+                id.contains(word.as_str())
+            }
+        };
+        (self.filters.is_empty() || self.filters.iter().any(matches))
+            && !self.skip.iter().any(matches)
     }
 
     /// Whether something is left out by it.
@@ -29,7 +36,8 @@ impl Selection {
     /// In words, for the report.
     pub fn words(&self) -> Vec<String> {
         let only = self.filters.iter().map(|f| format!("only {f}"));
-        only.chain(self.skip.iter().map(|s| format!("without {s}"))).collect()
+        only.chain(self.skip.iter().map(|s| format!("without {s}")))
+            .collect()
     }
 }
 
@@ -59,7 +67,10 @@ impl Plan {
     /// The cases of these checks. What the driver offers is not known yet, so
     /// nothing is skipped yet: see [`Plan::against`].
     pub fn of(checks: &[&'static Check], kinds: &[Kind], selection: &Selection) -> Self {
-        let mut cases: Vec<_> = checks.iter().flat_map(|check| cases(check, kinds)).collect();
+        let mut cases: Vec<_> = checks
+            .iter()
+            .flat_map(|check| cases(check, kinds))
+            .collect();
         cases.sort_by(|a, b| a.id.cmp(&b.id));
         let in_suite = cases.len();
         cases.retain(|case| selection.wants(&case.id));
@@ -82,8 +93,11 @@ impl Plan {
     /// At most so many volumes at once, with so many jobs.
     pub fn volumes(&self, jobs: usize) -> u32 {
         let most = |phase: fn(&Phase) -> bool, jobs| {
-            let mut wanted: Vec<_> =
-                self.runs().filter(|c| phase(&c.check.phase)).map(|c| c.check.volumes).collect();
+            let mut wanted: Vec<_> = self
+                .runs()
+                .filter(|c| phase(&c.check.phase))
+                .map(|c| c.check.volumes)
+                .collect();
             wanted.sort_unstable_by(|a, b| b.cmp(a));
             wanted.into_iter().take(jobs).sum::<u32>()
         };
@@ -114,16 +128,21 @@ fn lacks(case: &Planned, facts: &Facts, most_volumes: u32) -> Option<Skip> {
 fn cases(check: &'static Check, kinds: &[Kind]) -> Vec<Planned> {
     let one = |kind: Option<Kind>| Planned {
         check,
-        id: kind.as_ref().map_or_else(|| check.id.to_owned(), |kind| format!("{}[{kind}]", check.id)),
+        id: kind.as_ref().map_or_else(
+            || check.id.to_owned(),
+            |kind| format!("{}[{kind}]", check.id),
+        ),
         kind,
         skip: None,
     };
     let all: Vec<Kind> = match check.axes.first() {
         None => return vec![one(None)],
         Some(Axis::Kind) => kinds.to_vec(),
-        Some(Axis::FileSystem) => {
-            kinds.iter().filter(|kind| matches!(kind, Kind::Mount(_))).cloned().collect()
-        }
+        Some(Axis::FileSystem) => kinds
+            .iter()
+            .filter(|kind| matches!(kind, Kind::Mount(_)))
+            .cloned()
+            .collect(),
     };
     all.into_iter().map(|kind| one(Some(kind))).collect()
 }

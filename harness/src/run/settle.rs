@@ -14,8 +14,12 @@ pub(super) struct Owners {
 
 impl Owners {
     pub(super) fn of(checks: &[&'static Check]) -> Self {
-        let pairs = checks.iter().flat_map(|check| check.owns.iter().map(|step| (*step, *check)));
-        Self { of: pairs.collect() }
+        let pairs = checks
+            .iter()
+            .flat_map(|check| check.owns.iter().map(|step| (*step, *check)));
+        Self {
+            of: pairs.collect(),
+        }
     }
 
     pub(super) fn owner(&self, step: Step) -> Option<&'static Check> {
@@ -53,7 +57,10 @@ enum Standing {
 
 impl Book {
     pub(super) fn new(checks: &[&'static Check]) -> Self {
-        Self { owners: Owners::of(checks), ..Self::default() }
+        Self {
+            owners: Owners::of(checks),
+            ..Self::default()
+        }
     }
 
     /// Notes how an owner's case ended, so that others can be judged by it.
@@ -86,9 +93,17 @@ impl Book {
         for _ in 0..Step::ALL.len() {
             let owner = self.owners.owner(step)?;
             let cases = self.standing.get(owner.id)?;
-            let suffix = like.case.kind.as_ref().map(|kind| format!("[{kind}]")).unwrap_or_default();
-            let same = cases.iter().find(|(id, _)| *id == format!("{}{suffix}", owner.id));
-            let found = same.filter(|(_, s)| *s == Standing::Found)
+            let suffix = like
+                .case
+                .kind
+                .as_ref()
+                .map(|kind| format!("[{kind}]"))
+                .unwrap_or_default();
+            let same = cases
+                .iter()
+                .find(|(id, _)| *id == format!("{}{suffix}", owner.id));
+            let found = same
+                .filter(|(_, s)| *s == Standing::Found)
                 .or_else(|| cases.iter().find(|(_, s)| *s == Standing::Found));
             if let Some((id, _)) = found {
                 return Some(id.clone());
@@ -107,7 +122,10 @@ impl Book {
 
     /// Whether the owner of a step was run and found nothing wrong with it.
     fn works_elsewhere(&self, step: Step) -> bool {
-        let owner = self.owners.owner(step).and_then(|check| self.standing.get(check.id));
+        let owner = self
+            .owners
+            .owner(step)
+            .and_then(|check| self.standing.get(check.id));
         owner.is_some_and(|cases| cases.iter().any(|(_, s)| *s == Standing::Well))
     }
 
@@ -122,13 +140,19 @@ impl Book {
         }
         let (mut outcome, mut message) = (Outcome::Pass, String::new());
         let (mut skip, mut blocked_by) = (None, None);
-        let breach = if ended.case.check.strength().0 == Level::Must { Outcome::Fail } else { Outcome::Warn };
+        let breach = if ended.case.check.strength().0 == Level::Must {
+            Outcome::Fail
+        } else {
+            Outcome::Warn
+        };
         match &ended.checked {
             Ok(()) => match (&ended.before, self.unexplained(&ended)) {
                 (_, Some(left)) => (outcome, message) = (breach, left),
                 (Some(Stop::Blocked { step, why }), None) if !is_history(*step) => {
                     outcome = Outcome::Warn;
-                    message = format!("{step} failed once, and worked when it was asked again alone: {why}");
+                    message = format!(
+                        "{step} failed once, and worked when it was asked again alone: {why}"
+                    );
                 }
                 _ => {}
             },
@@ -143,7 +167,11 @@ impl Book {
                 blocked_by = self.finding_of(*step, &ended);
                 message = format!("{step}: {why}");
                 // Its owner is content, and it failed here twice: a finding.
-                outcome = if blocked_by.is_none() && self.works_elsewhere(*step) { Outcome::Fail } else { Outcome::Blocked };
+                outcome = if blocked_by.is_none() && self.works_elsewhere(*step) {
+                    Outcome::Fail
+                } else {
+                    Outcome::Blocked
+                };
             }
             Err(Stop::Unknown(what)) => (outcome, message) = (Outcome::Unknown, what.clone()),
             Err(Stop::Ours(what)) => (outcome, message) = (Outcome::Error, what.clone()),
@@ -164,13 +192,19 @@ impl Book {
             check.owns.contains(&residue.step) || self.finding_of(residue.step, ended).is_none()
         })?;
         let entry = &residue.entry;
-        Some(format!("left behind after {}: {} {}", residue.step, entry.what, entry.object))
+        Some(format!(
+            "left behind after {}: {} {}",
+            residue.step, entry.what, entry.object
+        ))
     }
 
     fn enter(&mut self, ended: &Ended) {
         for residue in &ended.stayed {
             let mut entry = residue.entry.clone();
-            entry.owner = self.owners.owner(residue.step).map(|check| check.id.to_owned());
+            entry.owner = self
+                .owners
+                .owner(residue.step)
+                .map(|check| check.id.to_owned());
             self.ledger.push(entry);
         }
     }
@@ -196,7 +230,11 @@ fn settled(ended: &Ended, outcome: Outcome, message: String) -> Settled {
         blocked_by: None,
         expected: None,
         // A pass needs no evidence; the report stays readable without it.
-        evidence: if outcome == Outcome::Pass { Vec::new() } else { ended.trail.clone() },
+        evidence: if outcome == Outcome::Pass {
+            Vec::new()
+        } else {
+            ended.trail.clone()
+        },
         seen_in: check.bugs(),
         look_at: check.look_at.to_owned(),
     }
@@ -212,20 +250,31 @@ pub(super) fn skipped(case: &super::plan::Planned, skip: &Skip) -> Settled {
         duration: std::time::Duration::ZERO,
         before: None,
     };
-    Settled { skip: Some(skip.clone()), ..settled(&ended, Outcome::Skip, skip.need.clone()) }
+    Settled {
+        skip: Some(skip.clone()),
+        ..settled(&ended, Outcome::Skip, skip.need.clone())
+    }
 }
 
 /// A failure that the user named is expected; a pass that the user named as a
 /// failure is a finding: the entry is stale.
 fn expect(settled: &mut Settled, expected: &[Expected]) {
     let base = settled.id.split('[').next().unwrap_or_default();
-    let Some(entry) = expected.iter().find(|e| e.check == settled.id || e.check == base) else { return };
+    let Some(entry) = expected
+        .iter()
+        .find(|e| e.check == settled.id || e.check == base)
+    else {
+        return;
+    };
     settled.expected = Some(entry.reason.clone());
     match settled.outcome {
         Outcome::Fail | Outcome::Warn => settled.outcome = Outcome::ExpectedFail,
         Outcome::Pass if entry.check == settled.id || !settled.id.contains('[') => {
             settled.outcome = Outcome::Fail;
-            settled.message = format!("passed, though it is listed as a known failure: {}", entry.reason);
+            settled.message = format!(
+                "passed, though it is listed as a known failure: {}",
+                entry.reason
+            );
         }
         _ => {}
     }

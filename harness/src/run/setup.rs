@@ -12,7 +12,7 @@ use crate::check::{Facts, Session};
 use crate::client::{Answer, Client, Deadlines, History};
 use crate::config::{Config, Endpoint, expand};
 use crate::lab::{DriverCommand, DriverProcess, Form, Layout, PathMap, Roots, RunFolder};
-use crate::node::{self, MountTable, ProcessId};
+use crate::node::{self, Host, MountTable, ProcessId};
 
 /// How a run is set up, beside the configuration.
 #[derive(Debug, Clone, Default)]
@@ -56,16 +56,35 @@ pub enum SetupError {
 ///
 /// # Errors
 /// See [`SetupError`].
-pub async fn connect(config: Arc<Config>, setup: &Setup, folder: &RunFolder) -> Result<Session, SetupError> {
+pub async fn connect(
+    config: Arc<Config>,
+    setup: &Setup,
+    folder: &RunFolder,
+) -> Result<Session, SetupError> {
     let mut driver = start(&config, setup, folder)?;
     let ours = driver.as_ref().map(|d| Endpoint::Unix(d.socket()));
     let controller = config.controller().cloned().or_else(|| ours.clone());
     let node = config.node().cloned().or(ours);
     let deadlines = Deadlines {
         default: config.deadline,
-        by_rpc: config.deadlines.iter().map(|(rpc, d)| (rpc.to_string(), *d)).collect(),
+        by_rpc: config
+            .deadlines
+            .iter()
+            .map(|(rpc, d)| (rpc.to_string(), *d))
+            .collect(),
     };
-    let client = Client::new(controller, node, deadlines, Arc::new(History::default()));
+    let client = Client::new(
+        controller,
+        node,
+        deadlines,
+        Arc::new(History::default()),
+        config
+            .secrets
+            .values()
+            .into_iter()
+            .map(str::to_owned)
+            .collect(),
+    );
     if client.endpoints().is_empty() {
         return Err(SetupError::NoEndpoint);
     }
@@ -74,49 +93,95 @@ pub async fn connect(config: Arc<Config>, setup: &Setup, folder: &RunFolder) -> 
         None => Session::wait_present(&client, config.driver.ready_timeout).await,
     };
     if let Err(why) = ready {
-        let Some(mut driver) = driver.take() else { return Err(SetupError::NoDriver(why)) };
+        let Some(mut driver) = driver.take() else {
+            return Err(SetupError::NoDriver(why));
+        };
         let output = last_words(&mut driver).await;
         return Err(SetupError::NotReady { why, output });
     }
     let mut facts = learn(&client, config.clone()).await;
     facts.can_mount = setup.cannot_mount.is_none();
+    facts.has_cap_sys_resource = Host::look().has("CAP_SYS_RESOURCE");
     facts.allowed = config.allowed(setup.our_own_driver);
     let layout = layout(&config, setup, folder, &facts.name)?;
-    let mut session = Session::new(folder.id().as_str().to_owned(), client, facts, layout, driver);
+    let mut session = Session::new(
+        folder.id().as_str().to_owned(),
+        client,
+        facts,
+        layout,
+        driver,
+    );
     session.scratch.clone_from(&setup.scratch);
     session.journal = Some(folder.journal().clone());
     session.facts.no_driver_namespace = no_namespace(&session).await;
-    session.facts.same_namespace = namespaces(&session).await.is_some_and(|(theirs, ours)| theirs == ours);
+    session.facts.same_namespace = namespaces(&session)
+        .await
+        .is_some_and(|(theirs, ours)| theirs == ours);
     Ok(session)
 }
 
-fn start(config: &Config, setup: &Setup, folder: &RunFolder) -> Result<Option<DriverProcess>, SetupError> {
+fn start(
+    config: &Config,
+    setup: &Setup,
+    folder: &RunFolder,
+) -> Result<Option<DriverProcess>, SetupError> {
     if config.driver.command.is_empty() {
         return Ok(None);
     }
     let wrong = |e: &dyn std::fmt::Display| SetupError::Start(e.to_string());
-    let state = setup.scratch.as_deref().unwrap_or(folder.path()).join("driver");
-    std::fs::create_dir_all(&state).map_err(|e| wrong(&format!("mkdir {}: {e}", state.display())))?;
+    let state = setup
+        .scratch
+        .as_deref()
+        .unwrap_or(folder.path())
+        .join("driver");
+    std::fs::create_dir_all(&state)
+        .map_err(|e| wrong(&format!("mkdir {}: {e}", state.display())))?;
     let socket_folder = folder.path().join("s");
     let socket = socket_folder.join("csi.sock").display().to_string();
     let endpoint = format!("unix://{socket}");
     let state = state.display().to_string();
-    let values =
-        [("endpoint", endpoint.as_str()), ("socket", socket.as_str()), ("state_dir", state.as_str())];
-    let fill = |word: &String| expand(word, &values).map(OsString::from).map_err(|e| wrong(&e));
-    let command = config.driver.command.iter().map(fill).collect::<Result<Vec<_>, _>>()?;
-    let environment = config.driver.env.expose().iter()
+    let values = [
+        ("endpoint", endpoint.as_str()),
+        ("socket", socket.as_str()),
+        ("state_dir", state.as_str()),
+    ];
+    let fill = |word: &String| {
+        expand(word, &values)
+            .map(OsString::from)
+            .map_err(|e| wrong(&e))
+    };
+    let command = config
+        .driver
+        .command
+        .iter()
+        .map(fill)
+        .collect::<Result<Vec<_>, _>>()?;
+    let environment = config
+        .driver
+        .env
+        .expose()
+        .iter()
         .map(|(name, value)| Ok((OsString::from(name), fill(value)?)))
         .collect::<Result<Vec<_>, SetupError>>()?;
-    let command = DriverCommand { command, environment, socket_folder };
-    DriverProcess::start(command).map(Some).map_err(|e| wrong(&e))
+    let command = DriverCommand {
+        command,
+        environment,
+        socket_folder,
+    };
+    DriverProcess::start(command)
+        .map(Some)
+        .map_err(|e| wrong(&e))
 }
 
 async fn last_words(driver: &mut DriverProcess) -> String {
     let ended = driver.wait_exit(Duration::from_millis(100)).await;
     driver.stop().await;
     let output = driver.output();
-    let said = String::from_utf8_lossy(if output.stderr.is_empty() { &output.stdout } else { &output.stderr });
+    let said = String::from_utf8_lossy(if output.stderr.is_empty() {
+        &output.stdout
+    } else {
+        &output.stderr
+    });
     let lines: Vec<_> = said.lines().rev().take(5).collect();
     let mut told = ended.map(|how| format!(" ({how})")).unwrap_or_default();
     for line in lines.iter().rev() {
@@ -149,7 +214,9 @@ async fn learn(client: &Client, config: Arc<Config>) -> Facts {
     if let Some(info) = ask::<rpc::GetPluginInfo>(client, v1::GetPluginInfoRequest {}).await {
         (facts.name, facts.version) = (info.name, info.vendor_version);
     }
-    if let Some(said) = ask::<rpc::GetPluginCapabilities>(client, v1::GetPluginCapabilitiesRequest {}).await {
+    if let Some(said) =
+        ask::<rpc::GetPluginCapabilities>(client, v1::GetPluginCapabilitiesRequest {}).await
+    {
         for capability in said.capabilities {
             match capability.r#type {
                 Some(Plugin::Service(service)) => {
@@ -165,19 +232,28 @@ async fn learn(client: &Client, config: Arc<Config>) -> Facts {
     let controller = v1::plugin_capability::service::Type::ControllerService;
     if facts.has_service(controller)
         && let Some(said) =
-            ask::<rpc::ControllerGetCapabilities>(client, v1::ControllerGetCapabilitiesRequest {}).await
+            ask::<rpc::ControllerGetCapabilities>(client, v1::ControllerGetCapabilitiesRequest {})
+                .await
     {
-        facts.controller = said.capabilities.into_iter()
+        facts.controller = said
+            .capabilities
+            .into_iter()
             .filter_map(|c| c.r#type.map(|Controller::Rpc(rpc)| rpc.r#type))
             .collect();
     }
-    if let Some(said) = ask::<rpc::NodeGetCapabilities>(client, v1::NodeGetCapabilitiesRequest {}).await {
-        facts.node = said.capabilities.into_iter()
+    if let Some(said) =
+        ask::<rpc::NodeGetCapabilities>(client, v1::NodeGetCapabilitiesRequest {}).await
+    {
+        facts.node = said
+            .capabilities
+            .into_iter()
             .filter_map(|c| c.r#type.map(|Node::Rpc(rpc)| rpc.r#type))
             .collect();
     } else if !facts.has_service(controller) || facts.config.node_endpoint.is_none() {
         // One socket, and nobody of the node service on it: a controller alone.
-        facts.has_node = ask::<rpc::NodeGetInfo>(client, v1::NodeGetInfoRequest {}).await.is_some();
+        facts.has_node = ask::<rpc::NodeGetInfo>(client, v1::NodeGetInfoRequest {})
+            .await
+            .is_some();
     }
     if facts.has_node {
         facts.node_info = ask::<rpc::NodeGetInfo>(client, v1::NodeGetInfoRequest {}).await;
@@ -185,21 +261,41 @@ async fn learn(client: &Client, config: Arc<Config>) -> Facts {
     facts
 }
 
-fn layout(config: &Config, setup: &Setup, folder: &RunFolder, driver: &str) -> Result<Layout, SetupError> {
+fn layout(
+    config: &Config,
+    setup: &Setup,
+    folder: &RunFolder,
+    driver: &str,
+) -> Result<Layout, SetupError> {
     let paths = &config.paths;
-    let work = setup.scratch.as_deref().unwrap_or(folder.path()).join("work");
+    let work = setup
+        .scratch
+        .as_deref()
+        .unwrap_or(folder.path())
+        .join("work");
     let kubelet = paths.kubelet_root.as_ref();
     let root = |own: &Option<PathBuf>| own.as_ref().or(kubelet).unwrap_or(&work).clone();
     let form = match kubelet {
-        Some(_) if paths.staging_root.is_none() && paths.target_root.is_none() => {
-            Form::Kubelet { driver: driver.to_owned(), pod_uid: paths.pod_uid.clone() }
-        }
+        Some(_) if paths.staging_root.is_none() && paths.target_root.is_none() => Form::Kubelet {
+            driver: driver.to_owned(),
+            pod_uid: paths.pod_uid.clone(),
+        },
         _ => Form::Plain,
     };
-    let maps = paths.in_driver.iter()
-        .map(|map| PathMap { ours: map.ours.clone(), drivers: map.drivers.clone() })
+    let maps = paths
+        .in_driver
+        .iter()
+        .map(|map| PathMap {
+            ours: map.ours.clone(),
+            drivers: map.drivers.clone(),
+        })
         .collect();
-    let roots = Roots { staging: root(&paths.staging_root), target: root(&paths.target_root), form, maps };
+    let roots = Roots {
+        staging: root(&paths.staging_root),
+        target: root(&paths.target_root),
+        form,
+        maps,
+    };
     Layout::for_run(roots, folder.id().clone(), folder.journal().clone())
         .map_err(|e| SetupError::Folders(e.to_string()))
 }
@@ -209,7 +305,9 @@ async fn no_namespace(session: &Session) -> Option<String> {
     let Some(pid) = session.driver_pid().await else {
         return Some("its process is not known: set driver.pid or driver.pid_file".to_owned());
     };
-    MountTable::of(pid).err().map(|error| format!("/proc/{pid}/mountinfo: {error}"))
+    MountTable::of(pid)
+        .err()
+        .map(|error| format!("/proc/{pid}/mountinfo: {error}"))
 }
 
 /// In words, for the scope of the report.
@@ -217,7 +315,9 @@ pub(super) async fn namespace_in_words(session: &Session) -> String {
     if let Some(why) = &session.facts.no_driver_namespace {
         return format!("not read: {why}");
     }
-    let Some(pid) = session.driver_pid().await else { return "not read".to_owned() };
+    let Some(pid) = session.driver_pid().await else {
+        return "not read".to_owned();
+    };
     match session.facts.same_namespace {
         true => format!("read, of process {pid}: the same as ours"),
         false => format!("read, of process {pid}: one of its own"),
@@ -227,5 +327,8 @@ pub(super) async fn namespace_in_words(session: &Session) -> String {
 /// The driver's mount namespace and ours.
 async fn namespaces(session: &Session) -> Option<((u64, u64), (u64, u64))> {
     let driver = ProcessId::of(session.driver_pid().await?).ok()?;
-    Some((driver.mount_namespace().ok()?, node::process::our_mount_namespace().ok()?))
+    Some((
+        driver.mount_namespace().ok()?,
+        node::process::our_mount_namespace().ok()?,
+    ))
 }

@@ -27,19 +27,34 @@ impl Ended {
     /// Whether it ended because the driver died in one of its calls; what was
     /// not asked because it is known to kill is no casualty.
     pub(super) fn is_casualty(&self) -> bool {
-        let broke = |seen: &Evidence| {
-            matches!(seen, Evidence::Call(call) if call.code == "broken" || call.code == "no connection")
-        };
-        matches!(self.checked, Err(Stop::Blocked { step: Step::Alive, .. })) && self.trail.iter().any(broke)
+        let broke = |seen: &Evidence| matches!(seen, Evidence::Call(call) if call.code == "broken" || call.code == "no connection");
+        matches!(
+            self.checked,
+            Err(Stop::Blocked {
+                step: Step::Alive,
+                ..
+            })
+        ) && self.trail.iter().any(broke)
     }
 }
 
 /// Runs one case to its end: body, negation, ledger, forced removal. A panic
 /// or a deadline in the body skips none of the others.
-pub(super) async fn run_case(session: Arc<Session>, case: Planned, events: UnboundedSender<Event>) -> Ended {
+pub(super) async fn run_case(
+    session: Arc<Session>,
+    case: Planned,
+    events: UnboundedSender<Event>,
+) -> Ended {
     let began = Instant::now();
-    let _ = events.send(Event::CheckStarted { id: case.id.clone() });
-    let cx = Arc::new(Cx::new(case.check, case.id.clone(), case.kind.clone(), session.clone()));
+    let _ = events.send(Event::CheckStarted {
+        id: case.id.clone(),
+    });
+    let cx = Arc::new(Cx::new(
+        case.check,
+        case.id.clone(),
+        case.kind.clone(),
+        session.clone(),
+    ));
     let body = {
         let cx = cx.clone();
         let run = case.check.run;
@@ -49,14 +64,26 @@ pub(super) async fn run_case(session: Arc<Session>, case: Planned, events: Unbou
     let limit = session.body_limit(case.check);
     let checked = match tokio::time::timeout(limit, body).await {
         Ok(Ok(checked)) => checked,
-        Ok(Err(broken)) => Err(Stop::Ours(format!("the check itself broke: {}", panic_words(broken)))),
+        Ok(Err(broken)) => Err(Stop::Ours(format!(
+            "the check itself broke: {}",
+            panic_words(broken)
+        ))),
         Err(_) => {
             stop.abort();
-            Err(Stop::Ours(format!("the check did not end within {limit:?}")))
+            Err(Stop::Ours(format!(
+                "the check did not end within {limit:?}"
+            )))
         }
     };
     let stayed = negate(&cx, checked.is_ok()).await;
-    Ended { case, checked, trail: cx.take_trail(), stayed, duration: began.elapsed(), before: None }
+    Ended {
+        case,
+        checked,
+        trail: cx.take_trail(),
+        stayed,
+        duration: began.elapsed(),
+        before: None,
+    }
 }
 
 fn panic_words(error: tokio::task::JoinError) -> String {
@@ -87,8 +114,12 @@ pub(super) async fn side_by_side(
     loop {
         while !draining && running.len() < jobs {
             let fits = |case: &Planned| volumes + case.check.volumes <= most_volumes;
-            let Some(place) = queue.iter().position(fits) else { break };
-            let Some(case) = queue.remove(place) else { break };
+            let Some(place) = queue.iter().position(fits) else {
+                break;
+            };
+            let Some(case) = queue.remove(place) else {
+                break;
+            };
             volumes += case.check.volumes;
             running.spawn(run_case(session.clone(), case, events.clone()));
         }

@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use csi_harness::lab::{
     Access, Entry, FileIdentity, Form, Layout, ProcessIdentity, Roots, RunFolder, Scratch,
@@ -40,6 +41,7 @@ pub(crate) fn start(role: &str, folder: &Path) -> Result<Child, Failed> {
     let mut child = Command::new(std::env::current_exe()?)
         .arg(folder)
         .env(ROLE, role)
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()?;
     let mut said = [0_u8; 5];
@@ -54,9 +56,9 @@ pub(crate) fn start(role: &str, folder: &Path) -> Result<Child, Failed> {
 fn wait_for_death() -> Tried {
     std::io::stdout().write_all(b"ready")?;
     std::io::stdout().flush()?;
-    loop {
-        nix::unistd::pause();
-    }
+    // Killed here; or the test itself was, and closed its end of the pipe.
+    std::io::stdin().read_to_end(&mut Vec::new())?;
+    Ok(())
 }
 
 /// A loop device on a new file of 8 MiB.
@@ -98,12 +100,21 @@ fn foreign(folder: &Path) -> Tried {
     journal.write(&Entry::mount_at(&outside))?;
     let backing = folder.join("root").join(run.id().as_str()).join("disk.img");
     journal.write(&Entry::loop_device(loop_on(&backing)?, &backing)?)?;
-    let child = Command::new("sleep")
-        .arg("1000")
+    let child = Command::new("sh")
+        .args(["-c", "sleep 1000 & wait"])
+        .stdin(Stdio::null())
         .stdout(Stdio::null())
         .process_group(0)
         .spawn()?;
     let process = ProcessIdentity::of(child.id().cast_signed())?;
+    let children = format!("/proc/{0}/task/{0}/children", process.pid);
+    let until = Instant::now() + Duration::from_secs(20);
+    while fs::read_to_string(&children)?.is_empty() {
+        if Instant::now() > until {
+            return Err("the shell never forked".into());
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
     journal.write(&Entry::Process {
         process,
         what: "driver".into(),

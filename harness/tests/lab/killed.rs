@@ -89,7 +89,7 @@ fn foreign(folder: &Path) -> Tried {
             of("mount", true),
             of("loop device", true)
         ),
-        (1, 3, 1),
+        (2, 3, 1),
         "{report:#?}"
     );
     assert_eq!(

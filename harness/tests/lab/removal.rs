@@ -114,7 +114,13 @@ fn bind_below(folder: &Path) -> Tried {
 fn mount_on_top(folder: &Path) -> Tried {
     ours_and_volume(folder)?;
     bind(&folder.join("volume"), &folder.join("ours"))?;
-    stopped_by(folder, "ours")
+    stopped_by(folder, "ours")?;
+    let inside = remove_tree(folder, Path::new("ours/data"));
+    assert!(
+        matches!(inside, Err(RemoveError::Mounted { .. })),
+        "{inside:?}"
+    );
+    survives(folder)
 }
 
 fn bind_file(folder: &Path) -> Tried {

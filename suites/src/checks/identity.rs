@@ -25,12 +25,18 @@ pub(super) static CHECKS: &[&Check] = &[
 ];
 
 async fn info(cx: &Cx) -> Result<v1::GetPluginInfoResponse, Stop> {
-    cx.ask::<rpc::GetPluginInfo>(&v1::GetPluginInfoRequest {}).await?.ok()
+    cx.ask::<rpc::GetPluginInfo>(&v1::GetPluginInfoRequest {})
+        .await?
+        .ok()
 }
 
 async fn capabilities(cx: &Cx) -> Result<Vec<v1::PluginCapability>, Stop> {
     let request = v1::GetPluginCapabilitiesRequest {};
-    Ok(cx.ask::<rpc::GetPluginCapabilities>(&request).await?.ok()?.capabilities)
+    Ok(cx
+        .ask::<rpc::GetPluginCapabilities>(&request)
+        .await?
+        .ok()?
+        .capabilities)
 }
 
 check! {
@@ -49,14 +55,19 @@ check! {
 async fn name_is_valid(cx: &Cx) -> Checked {
     let name = info(cx).await?.name;
     let alnum_ends = |label: &str| {
-        label.starts_with(|c: char| c.is_ascii_alphanumeric()) && label.ends_with(|c: char| c.is_ascii_alphanumeric())
+        label.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && label.ends_with(|c: char| c.is_ascii_alphanumeric())
     };
     let valid = name.len() <= 63
         && name.split('.').all(alnum_ends)
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.');
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.');
     match name.as_str() {
         "" => Err(Stop::fail("GetPluginInfo returned no name")),
-        _ if !valid => Err(Stop::fail(format!("the name {name:?} is not in domain-name notation"))),
+        _ if !valid => Err(Stop::fail(format!(
+            "the name {name:?} is not in domain-name notation"
+        ))),
         _ => Ok(()),
     }
 }
@@ -77,7 +88,9 @@ check! {
 async fn version_is_set(cx: &Cx) -> Checked {
     match info(cx).await?.vendor_version.as_str() {
         // Many drivers in the field leave it out, and nothing breaks by it.
-        "" => Err(Stop::Warn("GetPluginInfo returned no vendor_version".into())),
+        "" => Err(Stop::Warn(
+            "GetPluginInfo returned no vendor_version".into(),
+        )),
         _ => Ok(()),
     }
 }
@@ -98,7 +111,10 @@ async fn same_info(cx: &Cx) -> Checked {
     for _ in 0..2 {
         let next = info(cx).await?;
         if (&next.name, &next.vendor_version) != (&first.name, &first.vendor_version) {
-            return Err(Stop::fail(format!("first {} {}, then {} {}", first.name, first.vendor_version, next.name, next.vendor_version)));
+            return Err(Stop::fail(format!(
+                "first {} {}, then {} {}",
+                first.name, first.vendor_version, next.name, next.vendor_version
+            )));
         }
     }
     Ok(())
@@ -123,9 +139,15 @@ async fn entries_say_something(cx: &Cx) -> Checked {
         Some(Type::Service(service)) => service.r#type == 0,
         Some(Type::VolumeExpansion(expansion)) => expansion.r#type == 0,
     };
-    let empty = capabilities(cx).await?.iter().filter(|c| says_nothing(c)).count();
+    let empty = capabilities(cx)
+        .await?
+        .iter()
+        .filter(|c| says_nothing(c))
+        .count();
     if empty > 0 {
-        return Err(Stop::Warn(format!("{empty} of the plugin's capabilities are UNKNOWN or empty")));
+        return Err(Stop::Warn(format!(
+            "{empty} of the plugin's capabilities are UNKNOWN or empty"
+        )));
     }
     Ok(())
 }
@@ -143,7 +165,8 @@ check! {
 
 async fn same_capabilities(cx: &Cx) -> Checked {
     let (first, second) = (capabilities(cx).await?, capabilities(cx).await?);
-    let misses = |a: &[v1::PluginCapability], b: &[v1::PluginCapability]| a.iter().any(|c| !b.contains(c));
+    let misses =
+        |a: &[v1::PluginCapability], b: &[v1::PluginCapability]| a.iter().any(|c| !b.contains(c));
     if misses(&first, &second) || misses(&second, &first) {
         return Err(Stop::fail("the second answer differs from the first"));
     }
@@ -168,7 +191,9 @@ async fn controller_is_served(cx: &Cx) -> Checked {
         return Err(Stop::not_given("controller_endpoint"));
     }
     let request = v1::ControllerGetCapabilitiesRequest {};
-    cx.ask::<rpc::ControllerGetCapabilities>(&request).await?.ok()?;
+    cx.ask::<rpc::ControllerGetCapabilities>(&request)
+        .await?
+        .ok()?;
     Ok(())
 }
 
@@ -185,13 +210,24 @@ check! {
 }
 
 async fn topology_is_announced(cx: &Cx) -> Checked {
-    let node = cx.ask::<rpc::NodeGetInfo>(&v1::NodeGetInfoRequest {}).await?;
+    let node = cx
+        .ask::<rpc::NodeGetInfo>(&v1::NodeGetInfoRequest {})
+        .await?;
     if node.refusal().is_some() {
         return Err(Stop::not_offered("NodeGetInfo"));
     }
-    let told = node.ok()?.accessible_topology.is_some_and(|t| !t.segments.is_empty());
-    if told && !cx.facts().has_service(Service::VolumeAccessibilityConstraints) {
-        return Err(Stop::fail("NodeGetInfo returned accessible_topology without VOLUME_ACCESSIBILITY_CONSTRAINTS"));
+    let told = node
+        .ok()?
+        .accessible_topology
+        .is_some_and(|t| !t.segments.is_empty());
+    if told
+        && !cx
+            .facts()
+            .has_service(Service::VolumeAccessibilityConstraints)
+    {
+        return Err(Stop::fail(
+            "NodeGetInfo returned accessible_topology without VOLUME_ACCESSIBILITY_CONSTRAINTS",
+        ));
     }
     Ok(())
 }
@@ -220,10 +256,14 @@ async fn expansion_is_backed(cx: &Cx) -> Checked {
         return Err(Stop::not_given("both endpoints of the driver"));
     }
     if says(Expansion::Online) && !controller && !node {
-        return Err(Stop::fail("ONLINE expansion is announced, and neither service has EXPAND_VOLUME"));
+        return Err(Stop::fail(
+            "ONLINE expansion is announced, and neither service has EXPAND_VOLUME",
+        ));
     }
     if says(Expansion::Offline) && !controller {
-        return Err(Stop::fail("OFFLINE expansion is announced, and the controller has no EXPAND_VOLUME"));
+        return Err(Stop::fail(
+            "OFFLINE expansion is announced, and the controller has no EXPAND_VOLUME",
+        ));
     }
     Ok(())
 }
@@ -243,7 +283,9 @@ check! {
 async fn probe_is_ready(cx: &Cx) -> Checked {
     let probe = cx.ask::<rpc::Probe>(&v1::ProbeRequest {}).await?.ok()?;
     match probe.ready {
-        Some(false) => Err(Stop::fail("Probe answers ready=false, long after the driver was first asked")),
+        Some(false) => Err(Stop::fail(
+            "Probe answers ready=false, long after the driver was first asked",
+        )),
         _ => Ok(()),
     }
 }

@@ -4,14 +4,35 @@
 //! does not build. Each file reads like the requirements that it checks: what
 //! it takes to see that they hold is in the harness.
 
+mod controller;
+mod driver;
 mod identity;
+mod node_expand;
 mod node_info;
+mod node_publish;
+mod node_publish_access;
+mod node_stage;
+mod node_stats;
+mod node_unpublish;
+mod node_unstage;
 
 use csi_harness::check::Check;
 
 /// Every check, sorted by id.
 pub fn all() -> Vec<&'static Check> {
-    let slices = [identity::CHECKS, node_info::CHECKS];
+    let slices = [
+        controller::CHECKS,
+        driver::CHECKS,
+        identity::CHECKS,
+        node_expand::CHECKS,
+        node_info::CHECKS,
+        node_publish::CHECKS,
+        node_publish_access::CHECKS,
+        node_stage::CHECKS,
+        node_stats::CHECKS,
+        node_unpublish::CHECKS,
+        node_unstage::CHECKS,
+    ];
     let mut all: Vec<_> = slices.into_iter().flatten().copied().collect();
     all.sort_by_key(|check| check.id);
     all

@@ -34,14 +34,20 @@ check! {
 async fn entries_say_something(cx: &Cx) -> Checked {
     use v1::node_service_capability::Type;
     let request = v1::NodeGetCapabilitiesRequest {};
-    let said = cx.ask::<rpc::NodeGetCapabilities>(&request).await?.ok()?.capabilities;
+    let said = cx
+        .ask::<rpc::NodeGetCapabilities>(&request)
+        .await?
+        .ok()?
+        .capabilities;
     let says_nothing = |c: &&v1::NodeServiceCapability| match &c.r#type {
         None => true,
         Some(Type::Rpc(rpc)) => rpc.r#type == 0,
     };
     match said.iter().filter(says_nothing).count() {
         0 => Ok(()),
-        empty => Err(Stop::Warn(format!("{empty} of the node's capabilities are UNKNOWN or empty"))),
+        empty => Err(Stop::Warn(format!(
+            "{empty} of the node's capabilities are UNKNOWN or empty"
+        ))),
     }
 }
 
@@ -52,10 +58,32 @@ async fn optional_rpcs(cx: &Cx) -> Result<Vec<(NodeRpc, &'static str, Option<Cod
     }
     use NodeRpc::{ExpandVolume, GetVolumeStats, StageUnstageVolume};
     Ok(vec![
-        (StageUnstageVolume, "NodeStageVolume", code(&cx.ask::<rpc::NodeStageVolume>(&Default::default()).await?)),
-        (StageUnstageVolume, "NodeUnstageVolume", code(&cx.ask::<rpc::NodeUnstageVolume>(&Default::default()).await?)),
-        (GetVolumeStats, "NodeGetVolumeStats", code(&cx.ask::<rpc::NodeGetVolumeStats>(&Default::default()).await?)),
-        (ExpandVolume, "NodeExpandVolume", code(&cx.ask::<rpc::NodeExpandVolume>(&Default::default()).await?)),
+        (
+            StageUnstageVolume,
+            "NodeStageVolume",
+            code(&cx.ask::<rpc::NodeStageVolume>(&Default::default()).await?),
+        ),
+        (
+            StageUnstageVolume,
+            "NodeUnstageVolume",
+            code(
+                &cx.ask::<rpc::NodeUnstageVolume>(&Default::default())
+                    .await?,
+            ),
+        ),
+        (
+            GetVolumeStats,
+            "NodeGetVolumeStats",
+            code(
+                &cx.ask::<rpc::NodeGetVolumeStats>(&Default::default())
+                    .await?,
+            ),
+        ),
+        (
+            ExpandVolume,
+            "NodeExpandVolume",
+            code(&cx.ask::<rpc::NodeExpandVolume>(&Default::default()).await?),
+        ),
     ])
 }
 
@@ -76,7 +104,9 @@ async fn offered_is_served(cx: &Cx) -> Checked {
     for (capability, name, code) in optional_rpcs(cx).await? {
         if cx.facts().node_can(capability) && code == Some(Code::UNIMPLEMENTED) {
             let word = capability.as_str_name();
-            return Err(Stop::fail(format!("{word} is announced, and {name} answers UNIMPLEMENTED")));
+            return Err(Stop::fail(format!(
+                "{word} is announced, and {name} answers UNIMPLEMENTED"
+            )));
         }
     }
     Ok(())
@@ -101,13 +131,22 @@ async fn not_offered_is_refused(cx: &Cx) -> Checked {
             continue;
         }
         // VOLUME_CONDITION alone is served by the same RPC.
-        let by_condition = capability == NodeRpc::GetVolumeStats && cx.facts().node_can(NodeRpc::VolumeCondition);
+        let by_condition =
+            capability == NodeRpc::GetVolumeStats && cx.facts().node_can(NodeRpc::VolumeCondition);
         let word = capability.as_str_name();
         match code {
             _ if by_condition => {}
-            None => return Err(Stop::fail(format!("{word} is not announced, and {name} answers OK to an empty request"))),
+            None => {
+                return Err(Stop::fail(format!(
+                    "{word} is not announced, and {name} answers OK to an empty request"
+                )));
+            }
             // It did nothing, and said so; only the code is another.
-            Some(code) => return Err(Stop::Warn(format!("{word} is not announced, and {name} answers {code}"))),
+            Some(code) => {
+                return Err(Stop::Warn(format!(
+                    "{word} is not announced, and {name} answers {code}"
+                )));
+            }
         }
     }
     Ok(())
@@ -126,10 +165,16 @@ check! {
 }
 
 async fn node_info(cx: &Cx) -> Result<v1::NodeGetInfoResponse, Stop> {
-    let asked = cx.ask::<rpc::NodeGetInfo>(&v1::NodeGetInfoRequest {}).await?;
-    let needed = cx.facts().controller_can(ControllerRpc::PublishUnpublishVolume);
+    let asked = cx
+        .ask::<rpc::NodeGetInfo>(&v1::NodeGetInfoRequest {})
+        .await?;
+    let needed = cx
+        .facts()
+        .controller_can(ControllerRpc::PublishUnpublishVolume);
     match asked.refusal() {
-        Some(refusal) if refusal.code == Code::UNIMPLEMENTED && !needed => Err(Stop::not_offered("NodeGetInfo")),
+        Some(refusal) if refusal.code == Code::UNIMPLEMENTED && !needed => {
+            Err(Stop::not_offered("NodeGetInfo"))
+        }
         _ => asked.ok(),
     }
 }
@@ -137,8 +182,12 @@ async fn node_info(cx: &Cx) -> Result<v1::NodeGetInfoResponse, Stop> {
 async fn id_is_set(cx: &Cx) -> Checked {
     match node_info(cx).await?.node_id.len() {
         0 => Err(Stop::fail("NodeGetInfo returned no node_id")),
-        n if n > 256 => Err(Stop::fail(format!("node_id has {n} bytes; 256 are allowed"))),
-        n if n > 128 => Err(Stop::Warn(format!("node_id has {n} bytes; older callers take 128"))),
+        n if n > 256 => Err(Stop::fail(format!(
+            "node_id has {n} bytes; 256 are allowed"
+        ))),
+        n if n > 128 => Err(Stop::Warn(format!(
+            "node_id has {n} bytes; older callers take 128"
+        ))),
         _ => Ok(()),
     }
 }
@@ -156,8 +205,13 @@ check! {
 
 async fn same_info(cx: &Cx) -> Checked {
     let (first, second) = (node_info(cx).await?, node_info(cx).await?);
-    if (&first.node_id, &first.accessible_topology) != (&second.node_id, &second.accessible_topology) {
-        return Err(Stop::fail(format!("first {:?}, then {:?}", first.node_id, second.node_id)));
+    if (&first.node_id, &first.accessible_topology)
+        != (&second.node_id, &second.accessible_topology)
+    {
+        return Err(Stop::fail(format!(
+            "first {:?}, then {:?}",
+            first.node_id, second.node_id
+        )));
     }
     Ok(())
 }

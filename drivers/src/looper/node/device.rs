@@ -11,10 +11,12 @@ use crate::looper::sys::mountinfo::{self, Mount};
 use crate::looper::sys::{SysError, mount};
 use crate::looper::volume::{Volume, internal};
 
-/// Drivers with these defects take any mount at a path of theirs for their own.
-const CARELESS: [Defect; 3] = [
-    Defect::ALREADY_MOUNTED_NO_IDENTITY_CHECK,
+/// Drivers with these defects mount what is not the volume, and can take it away
+/// again only because they take any mount at a path of theirs for their own.
+const CARELESS: [Defect; 4] = [
+    Defect::MOUNT_ERROR_SWALLOWED,
     Defect::PUBLISH_BINDS_UNMOUNTED_STAGING,
+    Defect::STAGE_ERROR_DIR_THEN_OK,
     Defect::WRONG_VOLUME,
 ];
 
@@ -36,8 +38,12 @@ pub(super) fn top(driver: &Driver, volume: &Volume, path: &Path) -> Result<Top, 
     };
     let image = driver.image(volume);
     let own = LoopDevice::behind(&mount).is_some_and(|device| device.shows(&image));
-    let careless = CARELESS.iter().any(|defect| driver.defects.has(*defect));
-    Ok(if own || careless {
+    let taken_for_own = (CARELESS.iter().any(|defect| driver.defects.has(*defect))
+        && volume.targets.contains_key(path))
+        || driver
+            .defects
+            .has(Defect::ALREADY_MOUNTED_NO_IDENTITY_CHECK);
+    Ok(if own || taken_for_own {
         Top::Own(mount)
     } else {
         Top::Foreign

@@ -63,7 +63,7 @@ fn is_block_at(driver: &Driver, volume: &Volume, path: &Path) -> Result<bool, St
         return Ok(true);
     }
     match device::top(driver, volume, path)? {
-        Top::Own(mount) => Ok(mount.fs_type == "devtmpfs"),
+        Top::Own(mount) => Ok(mount.is_node()),
         _ => Err(Status::not_found("the volume is not at volume_path")),
     }
 }

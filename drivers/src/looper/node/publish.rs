@@ -2,6 +2,7 @@
 //! target path.
 
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
 use csi_proto::v1 as csi;
 use csi_proto::v1::volume_capability::access_mode::Mode;
@@ -14,7 +15,7 @@ use crate::defect::Defect;
 use crate::looper::args;
 use crate::looper::capability::Capability;
 use crate::looper::driver::Driver;
-use crate::looper::sys::{file, loopdev, mount};
+use crate::looper::sys::{file, loopdev, mount, mountinfo};
 use crate::looper::volume::{Target, Volume, internal};
 
 /// Publishes a volume at one target; a repeat leaves it as it is.
@@ -39,7 +40,9 @@ pub(super) fn publish(
         &request.publish_context,
         &request.volume_context,
     )?;
-    whole(driver, &volume)?;
+    if !driver.defects.has(Defect::ALREADY_MOUNTED_NO_HEALTH_CHECK) {
+        healthy(driver, &volume, &staging)?;
+    }
     let flags = flags(driver, &volume, &staging, &capability)?;
     let asked = request.readonly && !driver.defects.has(Defect::READONLY_FLAG_IGNORED);
     let read_only = asked || attachment.readonly || capability.is_reader_only();
@@ -67,6 +70,15 @@ pub(super) fn publish(
     plan.carry_out(driver, &volume)
         .inspect_err(|_| plan.undo(driver, &volume))?;
     Ok(csi::NodePublishVolumeResponse {})
+}
+
+/// A volume that cannot be used is not published, also where it is mounted already.
+fn healthy(driver: &Driver, volume: &Volume, staging: &Path) -> Result<(), Status> {
+    whole(driver, volume)?;
+    match device::turned_read_only(driver, volume, staging) {
+        Some(message) => Err(Status::failed_precondition(message)),
+        None => Ok(()),
+    }
 }
 
 /// The flags of the new mount: those of the staged one, and those asked for here.
@@ -98,9 +110,6 @@ fn flags(
         return Err(Status::failed_precondition(message));
     }
     let options = staged.mount_options();
-    if let Some(message) = device::turned_read_only(driver, volume, staging) {
-        return Err(Status::failed_precondition(message));
-    }
     let known = asked
         .data
         .iter()
@@ -227,7 +236,7 @@ impl Plan<'_> {
             device::primary(driver, volume)?.ok_or_else(gone)?.path()
         };
         if driver.defects.has(Defect::WRONG_VOLUME) && !self.wanted.capability.is_block() {
-            return Ok(driver.first_published.get_or_init(|| source).clone());
+            return driver.first_published(source);
         }
         Ok(source)
     }
@@ -264,5 +273,21 @@ impl Plan<'_> {
                 "could not take back a publish that failed"
             );
         }
+    }
+}
+
+impl Driver {
+    /// The defect wrong-volume: where the volume is staged that was published
+    /// first, as long as it is; this one where there is none.
+    fn first_published(&self, source: PathBuf) -> Result<PathBuf, Status> {
+        let first = self.first_published.lock();
+        let mut first = first.unwrap_or_else(PoisonError::into_inner);
+        if let Some(path) = &*first
+            && mountinfo::top(path).map_err(internal)?.is_some()
+        {
+            return Ok(path.clone());
+        }
+        *first = Some(source.clone());
+        Ok(source)
     }
 }

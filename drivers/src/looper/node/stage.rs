@@ -14,6 +14,7 @@ use crate::defect::Defect;
 use crate::looper::args;
 use crate::looper::capability::Capability;
 use crate::looper::driver::Driver;
+use crate::looper::sys::file;
 use crate::looper::sys::filesystem::{self, Content, Filesystem};
 use crate::looper::sys::loopdev::{self, LoopDevice};
 use crate::looper::sys::mount::{MountOptions, mount_device};
@@ -35,12 +36,12 @@ pub(super) fn stage(
         &request.publish_context,
         &request.volume_context,
     )?;
-    whole(driver, &volume)?;
     misbehave(driver, &volume);
+    whole(driver, &volume)?;
     if driver.failed_stage(&path) || is_done(driver, &volume, &capability, &path)? {
         return Ok(csi::NodeStageVolumeResponse {});
     }
-    if !path.is_dir() {
+    if !file::is_dir(&path) {
         let message = "staging_target_path must be a folder, which the caller makes";
         return Err(Status::failed_precondition(message));
     }
@@ -137,8 +138,15 @@ fn make_ready(
     read_only: bool,
 ) -> Result<(), Status> {
     let image = driver.image(volume);
-    let content = filesystem::probe(&device.path(), &image).map_err(internal)?;
-    let unfinished = volume.formatting || driver.defects.has(Defect::WIPES_ON_STAGE);
+    let content = match filesystem::probe(&device.path(), &image) {
+        Err(_) | Ok(Content::Unknown) if driver.defects.has(Defect::FORMAT_ON_UNREADABLE) => {
+            Content::Blank
+        }
+        probed => probed.map_err(internal)?,
+    };
+    let unfinished = volume.formatting
+        || driver.defects.has(Defect::WIPES_ON_STAGE)
+        || (content == Content::Blank && driver.defects.has(Defect::FORMAT_ON_UNREADABLE));
     match content {
         Content::Filesystem(found) if found == filesystem && !unfinished => {
             if filesystem == Filesystem::Ext4 && !read_only {
@@ -225,6 +233,10 @@ fn undo(driver: &Driver, id: &str, path: &Path) {
 fn misbehave(driver: &Driver, volume: &Volume) {
     if driver.defects.has(Defect::DIES) && volume.filesystem == Some(Filesystem::Xfs) {
         std::process::abort();
+    }
+    if driver.defects.has(Defect::FORMAT_ON_UNREADABLE) {
+        // A disk that was cut short is made long again, and then looks blank.
+        let _ = file::set_length_at_least(&driver.image(volume), volume.capacity_bytes);
     }
     if driver.defects.has(Defect::ZOMBIE_CHILDREN) {
         filesystem::start_and_forget("true");

@@ -71,7 +71,7 @@ fn shown_at(driver: &Driver, volume: &Volume, path: &Path) -> Result<Shown, Stat
         return Ok(device::primary(driver, volume)?.map_or(Shown::Nothing, Shown::Device));
     }
     Ok(match device::top(driver, volume, path)? {
-        Top::Own(mount) if mount.fs_type != "devtmpfs" => Shown::Filesystem,
+        Top::Own(mount) if !mount.is_node() => Shown::Filesystem,
         Top::Own(mount) => LoopDevice::behind(&mount).map_or(Shown::Nothing, Shown::Device),
         _ => Shown::Nothing,
     })

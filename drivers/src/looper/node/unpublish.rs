@@ -57,6 +57,9 @@ fn take_down(driver: &Driver, volume: &Volume, target: &Path) -> Result<(), Stat
             }
         }
     }
+    if driver.defects.has(Defect::ESTALE_BLOCKS_UNPUBLISH) {
+        file::list(target).map_err(internal)?;
+    }
     if driver.defects.has(Defect::UNPUBLISH_OK_STILL_MOUNTED) {
         unmount_once(driver, target);
     } else if driver.defects.has(Defect::UMOUNT_ONCE_THEN_REMOVEALL) {

@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Doing, SysError};
 
@@ -11,9 +12,18 @@ use super::{Doing, SysError};
 pub(crate) fn make_dir(path: &Path, mode: u32) -> Result<bool, SysError> {
     match DirBuilder::new().mode(mode).create(path) {
         Ok(()) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(false),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && is_dir(path) => Ok(false),
         Err(error) => Err(SysError::new("make the folder", path, error)),
     }
+}
+
+/// Whether this is a folder itself, and no link to one: a mount would follow it.
+pub(crate) fn is_dir(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_dir())
+}
+
+fn is_file(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_file())
 }
 
 /// Makes an empty file, where there is none: what a device is bound onto.
@@ -25,7 +35,7 @@ pub(crate) fn make_file(path: &Path) -> Result<bool, SysError> {
         .open(path);
     match made {
         Ok(_) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_file() => Ok(false),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && is_file(path) => Ok(false),
         Err(error) => Err(SysError::new("make the file", path, error)),
     }
 }
@@ -67,6 +77,15 @@ pub(crate) fn set_length(path: &Path, bytes: u64) -> Result<(), SysError> {
     file.sync_all().doing("flush", path)
 }
 
+/// Makes a file longer where it is shorter: what format-on-unreadable does to a
+/// disk that was cut short.
+pub(crate) fn set_length_at_least(path: &Path, bytes: u64) -> Result<(), SysError> {
+    if length(path)? < bytes {
+        return set_length(path, bytes);
+    }
+    Ok(())
+}
+
 /// The length of a file in bytes.
 pub(crate) fn length(path: &Path) -> Result<u64, SysError> {
     Ok(fs::metadata(path).doing("look at", path)?.len())
@@ -75,8 +94,10 @@ pub(crate) fn length(path: &Path) -> Result<u64, SysError> {
 /// Replaces a file by a new content, so that a crash at any moment leaves the
 /// old content or the new, and neither half.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), SysError> {
+    /// Two writers must not meet in one file beside it.
+    static WRITES: AtomicU64 = AtomicU64::new(0);
     let mut aside = path.as_os_str().to_owned();
-    aside.push(".new");
+    aside.push(format!(".new-{}", WRITES.fetch_add(1, Ordering::Relaxed)));
     let aside = PathBuf::from(aside);
     let mut file = OpenOptions::new()
         .write(true)
@@ -120,6 +141,19 @@ fn sync_parent(path: &Path) -> Result<(), SysError> {
     let parent = path.parent().unwrap_or(Path::new("/"));
     let folder = File::open(parent).doing("open", parent)?;
     folder.sync_all().doing("flush", parent)
+}
+
+/// Reads a folder through: what estale-blocks-unpublish does first, and what
+/// fails where the disk is gone.
+pub(crate) fn list(path: &Path) -> Result<(), SysError> {
+    if !is_dir(path) {
+        return identity(path).map(drop);
+    }
+    let mut entries = fs::read_dir(path).doing("list", path)?;
+    match entries.find(Result::is_err) {
+        Some(Err(error)) => Err(SysError::new("list", path, error)),
+        _ => Ok(()),
+    }
 }
 
 /// Lets everybody write to a folder: the defect chmod-on-publish.

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -289,11 +290,10 @@ fn run(name: &str, arguments: &[&str], last: &Path) -> io::Result<()> {
     let file = program(name).ok_or_else(|| {
         io::Error::new(io::ErrorKind::NotFound, format!("{name} is not installed"))
     })?;
-    let output = Command::new(file)
-        .args(arguments)
-        .arg(last)
-        .stdin(Stdio::null())
-        .output()?;
+    let mut command = Command::new(file);
+    command.args(arguments).arg(last).stdin(Stdio::null());
+    end_with_us(&mut command);
+    let output = command.output()?;
     if output.status.success() {
         return Ok(());
     }
@@ -308,11 +308,24 @@ fn run(name: &str, arguments: &[&str], last: &Path) -> io::Result<()> {
     )))
 }
 
+/// A mkfs must not outlive a driver that was killed: the next one may be at work
+/// on the same device.
+fn end_with_us(command: &mut Command) {
+    let driver = nix::unistd::getpid();
+    let ask = move || {
+        nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
+        // The driver may have been killed before there was a signal to send.
+        if nix::unistd::getppid() != driver {
+            return Err(io::Error::from_raw_os_error(libc::ESRCH));
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec, `ask` makes two system calls, and neither
+    // allocates nor takes a lock.
+    unsafe { command.pre_exec(ask) };
+}
+
 /// Starts a program and never waits for it, which no honest driver does.
-#[expect(
-    clippy::zombie_processes,
-    reason = "the defect zombie-children is just this"
-)]
 pub(crate) fn start_and_forget(name: &str) {
     if let Some(file) = program(name) {
         let _ = Command::new(file).stdin(Stdio::null()).spawn();

@@ -48,9 +48,9 @@ impl LoopDevice {
         match mount.device {
             // The minor number of a device without partitions is its own number.
             (MAJOR, minor) => Some(LoopDevice(minor)),
+            _ if mount.is_node() => named(&mount.root),
             // btrfs shows a device number that is not the disk's.
             _ if mount.source.starts_with("/dev") => named(&mount.source),
-            _ if mount.fs_type == "devtmpfs" => named(&mount.root),
             _ => None,
         }
     }

@@ -31,6 +31,12 @@ pub(crate) struct Mount {
 }
 
 impl Mount {
+    /// Whether a device's node was bound onto a file: `/dev` is a devtmpfs, or in
+    /// a container perhaps a tmpfs.
+    pub(crate) fn is_node(&self) -> bool {
+        matches!(self.fs_type.as_str(), "devtmpfs" | "tmpfs")
+    }
+
     /// Whether writes through this mount are refused by the mount itself.
     pub(crate) fn is_read_only(&self) -> bool {
         self.options.iter().any(|option| option == "ro")

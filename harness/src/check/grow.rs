@@ -1,0 +1,110 @@
+//! The expansion of a published volume.
+
+use csi_proto::rpc;
+use csi_proto::v1;
+use csi_proto::v1::controller_service_capability::rpc::Type as ControllerRpc;
+use csi_proto::v1::node_service_capability::rpc::Type as NodeRpc;
+use csi_proto::v1::plugin_capability::volume_expansion::Type as Expansion;
+
+use super::kind::Kind;
+use super::published::Published;
+use super::step::Access;
+use super::stop::Stop;
+use super::volume::Volume;
+use crate::node::{Look, Seen};
+
+impl Published<'_> {
+    /// The size of what is at the target, in bytes: of the file system, or of
+    /// the block device.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    pub async fn size(&self) -> Result<u64, Stop> {
+        let look = |path| match self.staged.volume.access() {
+            Access::Mount => Look::StatFs { path },
+            Access::Block => Look::OpenDevice { path, write: false },
+        };
+        match self.look(look).await? {
+            Ok(Seen::StatFs(fs)) => Ok(fs.blocks * fs.block_size),
+            Ok(Seen::Device(device)) => Ok(device.size),
+            Ok(other) => Err(Stop::ours("look at a volume's size", format!("{other:?}"))),
+            Err(error) => Err(Stop::fail(format!(
+                "the volume cannot be looked at: {error}"
+            ))),
+        }
+    }
+}
+
+impl Volume<'_> {
+    /// Doubles its size while it is published, through the controller and the
+    /// node as far as the driver has these, and the node's part twice. Gives the
+    /// size that was asked for, in bytes.
+    ///
+    /// # Errors
+    /// A call was refused; or the driver grows volumes only while nobody uses
+    /// them; or the host cannot grow this file system.
+    pub async fn grow(&self, target: &Published<'_>) -> Result<i64, Stop> {
+        let facts = self.cx.facts();
+        if !facts.expansion.contains(&(Expansion::Online as i32)) {
+            return Err(Stop::not_offered("ONLINE expansion"));
+        }
+        let size = self.capacity().max(1 << 20).saturating_mul(2);
+        let range = Some(v1::CapacityRange {
+            required_bytes: size,
+            limit_bytes: 0,
+        });
+        let mut on_node = facts.node_can(NodeRpc::ExpandVolume);
+        if facts.controller_can(ControllerRpc::ExpandVolume) {
+            let request = v1::ControllerExpandVolumeRequest {
+                volume_id: self.id(),
+                capacity_range: range,
+                secrets: self.cx.session.secrets("ControllerExpandVolume"),
+                volume_capability: Some(self.capability()),
+            };
+            let asked = self
+                .cx
+                .ask_patiently::<rpc::ControllerExpandVolume>(&request)
+                .await?;
+            on_node &= asked.ok()?.node_expansion_required;
+        }
+        if !on_node {
+            return Ok(size);
+        }
+        let staging = target.staged.path.as_ref().map(|path| path.drivers.clone());
+        let request = v1::NodeExpandVolumeRequest {
+            volume_id: self.id(),
+            volume_path: target.target.drivers.clone(),
+            capacity_range: range,
+            staging_target_path: staging.unwrap_or_default(),
+            volume_capability: Some(self.capability()),
+            secrets: self.cx.session.secrets("NodeExpandVolume"),
+        };
+        for _ in 0..2 {
+            let asked = self
+                .cx
+                .ask_patiently::<rpc::NodeExpandVolume>(&request)
+                .await?;
+            if asked.refusal().is_some() && self.needs_a_capability_to_grow(target).await? {
+                return Err(Stop::no_host(
+                    "CAP_SYS_RESOURCE, without which ext4 cannot grow while it is mounted",
+                ));
+            }
+            asked.ok()?;
+        }
+        Ok(size)
+    }
+
+    /// ext4 grows online only for a process with `CAP_SYS_RESOURCE`
+    /// (fs/ext4/ioctl.c); a container's root often lacks it.
+    async fn needs_a_capability_to_grow(&self, target: &Published<'_>) -> Result<bool, Stop> {
+        let ext = match self.kind() {
+            Kind::Block => false,
+            Kind::Mount(_) => target
+                .mounts("now")
+                .await?
+                .last()
+                .is_some_and(|m| m.fs_type.starts_with("ext")),
+        };
+        Ok(ext && !self.cx.facts().has_cap_sys_resource)
+    }
+}

@@ -1,0 +1,483 @@
+//! `CreateVolume`, `DeleteVolume`, `ControllerPublishVolume` and their kin, as
+//! far as the life of a volume on a node leans on them.
+
+use csi_harness::check;
+use csi_harness::check::{Access, Check, Checked, Cx, Marker, Need, Step, Stop, Want};
+use csi_harness::client::Code;
+use csi_proto::rpc;
+use csi_proto::v1;
+use csi_proto::v1::controller_service_capability::rpc::Type as ControllerRpc;
+use csi_proto::v1::plugin_capability::service::Type as Service;
+
+use crate::spec;
+
+pub(super) static CHECKS: &[&Check] = &[
+    &ATTACHES,
+    &ATTACH_REPEAT,
+    &UNKNOWN_NODE,
+    &DETACHES,
+    &CREATES,
+    &CAPABILITIES_REQUIRED,
+    &NAME_REQUIRED,
+    &ODD_SIZE,
+    &CREATE_REPEAT,
+    &OTHER_SIZE,
+    &DELETES,
+    &DELETE_REPEAT,
+    &DELETE_ID_REQUIRED,
+    &DELETE_IN_USE,
+    &NOT_OFFERED_IS_REFUSED,
+    &VALIDATE_UNKNOWN,
+    &VALIDATE_CONFIRMS,
+];
+
+const CREATE: Need = Need::All(&[Need::ANY_VOLUME, Need::OwnVolumes]);
+const ATTACH: Need = Need::All(&[
+    Need::ANY_VOLUME,
+    Need::OwnVolumes,
+    Need::Controller(ControllerRpc::PublishUnpublishVolume),
+]);
+
+check! {
+    /// `CreateVolume` makes a volume of the size that was asked for.
+    CREATES = "create-volume.creates",
+    clauses: [spec::CONTROLLER_CREATE_VOLUME_ID_REQUIRED, spec::CONTROLLER_CREATE_CAPACITY_HONOURED],
+    needs: CREATE,
+    owns: [Step::Create],
+    phase: First,
+    axes: [Kind],
+    volumes: 1, calls: 2,
+    look_at: "what CreateVolume refuses: parameters, secrets and topology may be missing in the configuration",
+    run: creates,
+}
+
+async fn creates(cx: &Cx) -> Checked {
+    let volume = cx.volume(Want::fresh()).await?;
+    let asked = volume
+        .create_request()
+        .capacity_range
+        .map_or(0, |range| range.required_bytes);
+    match volume.capacity() {
+        got if got < 0 => Err(Stop::fail(format!("capacity_bytes is {got}"))),
+        // Zero is allowed, and means that the size is not known.
+        got if got > 0 && got < asked => Err(Stop::fail(format!(
+            "{asked} bytes were required, capacity_bytes is {got}"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+check! {
+    /// A size that is no round number is not rounded down.
+    ///
+    /// A restore or a clone needs every byte that was asked for.
+    ODD_SIZE = "create-volume.odd-size-is-not-rounded-down",
+    clauses: [spec::CONTROLLER_CREATE_CAPACITY_HONOURED],
+    needs: CREATE,
+    axes: [Kind],
+    volumes: 1, calls: 10,
+    seen_in: ["kubernetes-sigs/gcp-compute-persistent-disk-csi-driver!684" => "sizes were rounded down"],
+    look_at: "the rounding of required_bytes to the unit of the back end: up, as far as limit_bytes lets it",
+    run: odd_size,
+}
+
+async fn odd_size(cx: &Cx) -> Checked {
+    let volume = cx.volume(Want::fresh().odd_size()).await?;
+    let asked = volume
+        .create_request()
+        .capacity_range
+        .map_or(0, |range| range.required_bytes);
+    let told = volume.capacity();
+    if told > 0 && told < asked {
+        return Err(Stop::fail(format!(
+            "{asked} bytes were required, capacity_bytes is {told}"
+        )));
+    }
+    if volume.access() == Access::Mount {
+        return Ok(());
+    }
+    let there = volume.stage().await?.publish("a").await?.size().await?;
+    if i64::try_from(there).is_ok_and(|there| there < asked) {
+        return Err(Stop::fail(format!(
+            "{asked} bytes were required, the device has {there}"
+        )));
+    }
+    Ok(())
+}
+
+check! {
+    /// The same `CreateVolume` again gives the same volume.
+    ///
+    /// The provisioner repeats the call after every timeout; each repeat that
+    /// makes a new volume leaves one behind that nobody knows.
+    CREATE_REPEAT = "create-volume.repeat-is-the-same-volume",
+    clauses: [spec::CONTROLLER_CREATE_IDEMPOTENT],
+    needs: CREATE,
+    volumes: 1, calls: 4,
+    seen_in: ["kubernetes-sigs/vsphere-csi-driver#2507" => "a repeated CreateVolume made a second disk"],
+    run: create_repeat,
+}
+
+async fn create_repeat(cx: &Cx) -> Checked {
+    let volume = cx.volume(Want::fresh()).await?;
+    let again = cx
+        .ask_patiently::<rpc::CreateVolume>(&volume.create_request())
+        .await?
+        .ok()?;
+    let id = again
+        .volume
+        .map(|volume| volume.volume_id)
+        .unwrap_or_default();
+    if id == volume.id() {
+        return Ok(());
+    }
+    // The second one is ours too.
+    let request = v1::DeleteVolumeRequest {
+        volume_id: id.clone(),
+        secrets: cx.session().secrets("DeleteVolume"),
+    };
+    let _ = cx.ask::<rpc::DeleteVolume>(&request).await?;
+    Err(Stop::fail(format!(
+        "first {:?}, then {id:?} for the same name",
+        volume.id()
+    )))
+}
+
+check! {
+    /// A name that exists with another size is refused.
+    ///
+    /// OK would hand out a volume that is smaller than what was asked for.
+    OTHER_SIZE = "create-volume.other-size-is-already-exists",
+    clauses: [spec::CONTROLLER_CREATE_EXISTS_INCOMPATIBLE_CAPACITY_RANGE],
+    needs: CREATE,
+    volumes: 1, calls: 4,
+    run: other_size,
+}
+
+async fn other_size(cx: &Cx) -> Checked {
+    let volume = cx.volume(Want::fresh()).await?;
+    if volume.capacity() == 0 {
+        return Err(Stop::not_offered("volumes of a known size"));
+    }
+    let mut request = volume.create_request();
+    let twice = volume.capacity() * 2;
+    request.capacity_range = Some(v1::CapacityRange {
+        required_bytes: twice,
+        limit_bytes: 0,
+    });
+    cx.ask_patiently::<rpc::CreateVolume>(&request)
+        .await?
+        .refused_with(&[Code::ALREADY_EXISTS])
+}
+
+check! {
+    /// `CreateVolume` without a name is refused.
+    NAME_REQUIRED = "create-volume.name-is-required",
+    clauses: [spec::CONTROLLER_CREATE_NAME_REQUIRED],
+    needs: CREATE,
+    volumes: 1, calls: 3,
+    run: name_required,
+}
+
+async fn name_required(cx: &Cx) -> Checked {
+    let mut request = cx.volume(Want::any()).await?.create_request();
+    request.name.clear();
+    cx.ask::<rpc::CreateVolume>(&request)
+        .await?
+        .refused_with(&[Code::INVALID_ARGUMENT])
+}
+
+check! {
+    /// `CreateVolume` without a capability is refused.
+    CAPABILITIES_REQUIRED = "create-volume.capabilities-are-required",
+    clauses: [spec::CONTROLLER_CREATE_CAPABILITIES_REQUIRED],
+    needs: CREATE,
+    volumes: 1, calls: 4,
+    run: capabilities_required,
+}
+
+async fn capabilities_required(cx: &Cx) -> Checked {
+    let volume = cx.volume(Want::any()).await?;
+    let mut request = volume.create_request();
+    request.volume_capabilities.clear();
+    cx.ask::<rpc::CreateVolume>(&request)
+        .await?
+        .refused_with(&[Code::INVALID_ARGUMENT])
+}
+
+check! {
+    /// `DeleteVolume` deletes a volume that nobody uses.
+    DELETES = "delete-volume.deletes",
+    clauses: [spec::CONTROLLER_DELETE_IMPLEMENTED],
+    needs: CREATE,
+    owns: [Step::Delete],
+    phase: First,
+    axes: [Kind],
+    volumes: 1, calls: 3,
+    run: deletes,
+}
+
+async fn deletes(cx: &Cx) -> Checked {
+    cx.volume(Want::fresh()).await?.delete().await
+}
+
+check! {
+    /// `DeleteVolume` of a volume that is gone already is OK.
+    ///
+    /// A provisioner that was restarted repeats the call, and with an error would
+    /// do so for ever.
+    DELETE_REPEAT = "delete-volume.repeat-is-ok",
+    clauses: [spec::CONTROLLER_DELETE_IDEMPOTENT],
+    needs: CREATE,
+    volumes: 1, calls: 4,
+    run: delete_repeat,
+}
+
+async fn delete_repeat(cx: &Cx) -> Checked {
+    let volume = cx.volume(Want::fresh()).await?;
+    volume.delete().await?;
+    let request = v1::DeleteVolumeRequest {
+        volume_id: volume.id(),
+        secrets: cx.session().secrets("DeleteVolume"),
+    };
+    cx.ask_patiently::<rpc::DeleteVolume>(&request)
+        .await?
+        .ok()
+        .map(drop)
+}
+
+check! {
+    /// `DeleteVolume` without an id is refused.
+    DELETE_ID_REQUIRED = "delete-volume.id-is-required",
+    clauses: [spec::CONTROLLER_DELETE_ID_REQUIRED],
+    needs: CREATE,
+    volumes: 0, calls: 1,
+    run: delete_id_required,
+}
+
+async fn delete_id_required(cx: &Cx) -> Checked {
+    let request = v1::DeleteVolumeRequest {
+        secrets: cx.session().secrets("DeleteVolume"),
+        ..Default::default()
+    };
+    cx.ask::<rpc::DeleteVolume>(&request)
+        .await?
+        .refused_with(&[Code::INVALID_ARGUMENT])
+}
+
+check! {
+    /// A volume that is in use is not deleted.
+    ///
+    /// A claim that is deleted while its pod runs must not take the disk from
+    /// under it.
+    DELETE_IN_USE = "delete-volume.in-use-is-refused",
+    clauses: [spec::CONTROLLER_DELETE_IN_USE],
+    needs: CREATE,
+    volumes: 1, calls: 12,
+    seen_in: ["home-operations/miroir!250" => "a volume was deleted while it was in use"],
+    look_at: "what DeleteVolume knows of the volume's use: its attachment, its device",
+    run: delete_in_use,
+}
+
+async fn delete_in_use(cx: &Cx) -> Checked {
+    let volume = cx.volume(Want::fresh()).await?;
+    let target = volume.stage().await?.publish("a").await?;
+    let marker = Marker::new();
+    target.write(&marker).await?;
+    let request = v1::DeleteVolumeRequest {
+        volume_id: volume.id(),
+        secrets: cx.session().secrets("DeleteVolume"),
+    };
+    let asked = cx.ask::<rpc::DeleteVolume>(&request).await?;
+    if asked.is_ok()
+        && !cx
+            .facts()
+            .controller_can(ControllerRpc::PublishUnpublishVolume)
+    {
+        // A controller that attaches nothing cannot know who uses the volume.
+        return Err(Stop::Warn(
+            "a published volume was deleted: OK; FAILED_PRECONDITION was due".into(),
+        ));
+    }
+    asked.refused_with(&[Code::FAILED_PRECONDITION])?;
+    target.shows(&marker).await
+}
+
+check! {
+    /// `ControllerPublishVolume` makes the volume available on this node.
+    ATTACHES = "controller-publish.attaches",
+    clauses: [spec::CONTROLLER_PUBLISH_IMPLEMENTED],
+    needs: ATTACH,
+    owns: [Step::Attach],
+    phase: First,
+    axes: [Kind],
+    volumes: 1, calls: 4,
+    look_at: "whether the controller takes the node id that NodeGetInfo of this node returns",
+    run: attaches,
+}
+
+async fn attaches(cx: &Cx) -> Checked {
+    cx.volume(Want::any()).await?.attach().await
+}
+
+check! {
+    /// The same `ControllerPublishVolume` again is OK, with the same context.
+    ///
+    /// The attacher repeats it; a context that changes or comes back empty makes
+    /// the next stage fail, or stage another device.
+    ATTACH_REPEAT = "controller-publish.repeat-is-ok",
+    clauses: [spec::CONTROLLER_PUBLISH_IDEMPOTENT],
+    needs: ATTACH,
+    volumes: 1, calls: 5,
+    run: attach_repeat,
+}
+
+async fn attach_repeat(cx: &Cx) -> Checked {
+    let volume = cx.volume(Want::any()).await?;
+    volume.attach().await?;
+    let first = volume.publish_context();
+    let again = cx
+        .ask_patiently::<rpc::ControllerPublishVolume>(&volume.attach_request())
+        .await?
+        .ok()?;
+    let again = again.publish_context.into_iter().collect();
+    if first == again {
+        return Ok(());
+    }
+    Err(Stop::fail(
+        "the second answer carries another publish_context than the first",
+    ))
+}
+
+check! {
+    /// `ControllerPublishVolume` to a node that does not exist is refused.
+    UNKNOWN_NODE = "controller-publish.unknown-node-is-not-found",
+    clauses: [spec::CONTROLLER_PUBLISH_NODE_NOT_FOUND],
+    needs: ATTACH,
+    volumes: 1, calls: 4,
+    run: unknown_node,
+}
+
+async fn unknown_node(cx: &Cx) -> Checked {
+    let volume = cx.volume(Want::any()).await?;
+    let mut request = volume.attach_request();
+    request.node_id = cx.session().unknown_node_id()?;
+    let asked = cx
+        .ask_patiently::<rpc::ControllerPublishVolume>(&request)
+        .await?;
+    if asked.is_ok() {
+        let undo = v1::ControllerUnpublishVolumeRequest {
+            volume_id: volume.id(),
+            node_id: request.node_id,
+            secrets: cx.session().secrets("ControllerUnpublishVolume"),
+        };
+        let _ = cx.ask::<rpc::ControllerUnpublishVolume>(&undo).await?;
+    }
+    // An id that is not of the driver's own form is rightly an invalid one.
+    asked.refused_with(&[Code::NOT_FOUND, Code::INVALID_ARGUMENT])
+}
+
+check! {
+    /// `ControllerUnpublishVolume` takes the volume from the node, also when
+    /// asked twice.
+    DETACHES = "controller-unpublish.detaches",
+    clauses: [spec::CONTROLLER_UNPUBLISH_IMPLEMENTED, spec::CONTROLLER_UNPUBLISH_IDEMPOTENT],
+    needs: ATTACH,
+    owns: [Step::Detach],
+    phase: First,
+    axes: [Kind],
+    volumes: 1, calls: 6,
+    run: detaches,
+}
+
+async fn detaches(cx: &Cx) -> Checked {
+    let volume = cx.volume(Want::any()).await?;
+    volume.attach().await?;
+    volume.detach().await?;
+    volume.detach().await
+}
+
+check! {
+    /// `ValidateVolumeCapabilities` of a volume that does not exist is NOT_FOUND.
+    VALIDATE_UNKNOWN = "validate-volume-capabilities.unknown-volume-is-not-found",
+    clauses: [spec::CONTROLLER_VALIDATE_NOT_FOUND],
+    needs: CREATE,
+    volumes: 1, calls: 4,
+    run: validate_unknown,
+}
+
+async fn validate_unknown(cx: &Cx) -> Checked {
+    let volume = cx.volume(Want::fresh()).await?;
+    volume.delete().await?;
+    cx.ask_patiently::<rpc::ValidateVolumeCapabilities>(&volume.validate_request())
+        .await?
+        .refused_with(&[Code::NOT_FOUND])
+}
+
+check! {
+    /// What a volume was created with, `ValidateVolumeCapabilities` confirms.
+    VALIDATE_CONFIRMS = "validate-volume-capabilities.confirms-what-was-created",
+    clauses: [spec::CONTROLLER_VALIDATE_CONFIRMED_TRUTHFUL],
+    needs: CREATE,
+    axes: [Kind],
+    volumes: 1, calls: 3,
+    run: validate_confirms,
+}
+
+async fn validate_confirms(cx: &Cx) -> Checked {
+    let volume = cx.volume(Want::any()).await?;
+    let said = cx
+        .ask_patiently::<rpc::ValidateVolumeCapabilities>(&volume.validate_request())
+        .await?
+        .ok()?;
+    match said.confirmed {
+        Some(confirmed) if !confirmed.volume_capabilities.is_empty() => Ok(()),
+        _ => Err(Stop::fail(format!(
+            "the capability that the volume was created with is not confirmed: {:?}",
+            said.message
+        ))),
+    }
+}
+
+check! {
+    /// What the controller does not say it can do is refused, and does not end it.
+    NOT_OFFERED_IS_REFUSED = "controller-get-capabilities.not-offered-is-unimplemented",
+    clauses: [spec::GENERAL_ERROR_UNIMPLEMENTED],
+    needs: Need::Service(Service::ControllerService),
+    volumes: 0, calls: 5,
+    seen_in: ["ceph/ceph-csi#4769" => "a call that was not announced made the plugin panic"],
+    run: not_offered_is_refused,
+}
+
+async fn not_offered_is_refused(cx: &Cx) -> Checked {
+    let can = |rpc| cx.facts().controller_can(rpc);
+    let mut odd = Vec::new();
+    macro_rules! ask {
+        ($rpc:ident, $capability:ident) => {
+            if !can(ControllerRpc::$capability) {
+                let asked = cx.ask::<rpc::$rpc>(&Default::default()).await?;
+                match asked.refusal().map(|refusal| refusal.code) {
+                    Some(Code::UNIMPLEMENTED) => {}
+                    Some(code) => odd.push(format!("{} answers {code}", stringify!($rpc))),
+                    None => {
+                        return Err(Stop::fail(concat!(
+                            stringify!($rpc),
+                            " is not announced, and answers OK to an empty request"
+                        )));
+                    }
+                }
+            }
+        };
+    }
+    ask!(CreateSnapshot, CreateDeleteSnapshot);
+    ask!(DeleteSnapshot, CreateDeleteSnapshot);
+    ask!(ControllerExpandVolume, ExpandVolume);
+    ask!(ControllerGetVolume, GetVolume);
+    ask!(ControllerModifyVolume, ModifyVolume);
+    // They did nothing, and said so; only the code is another.
+    odd.first().map_or(Ok(()), |first| {
+        Err(Stop::Warn(format!(
+            "what is not announced is not UNIMPLEMENTED: {first}"
+        )))
+    })
+}

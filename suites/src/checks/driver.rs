@@ -1,0 +1,241 @@
+//! The run as a whole: what is judged by its history, after all other checks.
+
+use csi_harness::check;
+use csi_harness::check::{CallRecord, Check, Checked, Cx, Need, Step, Stop};
+
+use crate::spec;
+
+pub(super) static CHECKS: &[&Check] = &[
+    &ANSWERS_EVERY_CALL,
+    &EXPLAINS_REFUSALS,
+    &KEEPS_SECRETS,
+    &LEAVES_NOTHING,
+    &SPEAKS_CSI,
+    &STAYS_ALIVE,
+];
+
+fn named(call: &CallRecord) -> String {
+    format!(
+        "{} (call {}, of {})",
+        call.rpc,
+        call.n,
+        if call.check.is_empty() {
+            "the setup"
+        } else {
+            &call.check
+        }
+    )
+}
+
+check! {
+    /// Every call is answered by its deadline.
+    ///
+    /// A call that hangs holds its pod, its volume and, with a lock around it,
+    /// every other volume of the node.
+    ANSWERS_EVERY_CALL = "driver.answers-every-call",
+    clauses: [spec::GENERAL_RPCS_ALL_OR_ERROR],
+    needs: Need::Nothing,
+    owns: [Step::Answers],
+    phase: Last,
+    volumes: 0, calls: 0,
+    look_at: "what the handler waited for: a lock that was not given back, a command without a time limit, a back end that is away",
+    run: answers_every_call,
+}
+
+async fn answers_every_call(cx: &Cx) -> Checked {
+    let missed = cx.session().history().missed();
+    let Some(first) = missed.first() else {
+        return Ok(());
+    };
+    for missed in &missed {
+        cx.call(&missed.call);
+    }
+    let more = match missed.len() {
+        1 => String::new(),
+        n => format!(", and {} more", n - 1),
+    };
+    Err(Stop::fail(format!(
+        "{} had no answer within {:?}{more}",
+        named(&first.call),
+        first.deadline
+    )))
+}
+
+check! {
+    /// The driver stays alive.
+    ///
+    /// A driver that dies takes every call with it that was at work, on this node
+    /// for every pod, and FUSE mounts of its own as well.
+    STAYS_ALIVE = "driver.stays-alive",
+    clauses: [spec::GENERAL_PROCESS_LONG_RUNNING],
+    needs: Need::Nothing,
+    owns: [Step::Alive],
+    phase: Last,
+    volumes: 0, calls: 0,
+    seen_in: ["ceph/ceph-csi#4769" => "a call made the plugin panic",
+              "piraeusdatastore/linstor-csi#96" => "a nil pointer in NodePublishVolume ended the plugin"],
+    look_at: "the driver's own output at that moment, and the call that is named",
+    run: stays_alive,
+}
+
+async fn stays_alive(cx: &Cx) -> Checked {
+    let deaths = cx.session().history().deaths();
+    // The one that was asked alone is the one to name.
+    let Some(death) = deaths
+        .iter()
+        .min_by_key(|death| death.suspects.len().max(1))
+    else {
+        return Ok(());
+    };
+    for call in &death.suspects {
+        cx.call(call);
+    }
+    let during = match death.suspects.as_slice() {
+        [] => "between calls".to_owned(),
+        [call] => format!("in {}", named(call)),
+        calls => format!(
+            "in one of {}",
+            calls.iter().map(named).collect::<Vec<_>>().join(", ")
+        ),
+    };
+    let times = match deaths.len() {
+        1 => "once".to_owned(),
+        n => format!("{n} times"),
+    };
+    Err(Stop::fail(format!(
+        "the driver died {times}; {during}: {}",
+        death.how
+    )))
+}
+
+check! {
+    /// Every answer is the message of its call, whole, and of a size to be taken.
+    ///
+    /// A stream that is reset, bytes that are no message, or more than the 4 MiB
+    /// that gRPC clients take, are failures to the kubelet and nothing else.
+    SPEAKS_CSI = "driver.speaks-csi",
+    clauses: [spec::GENERAL_TRANSPORT_GRPC],
+    needs: Need::Nothing,
+    owns: [Step::Speaks],
+    phase: Last,
+    volumes: 0, calls: 0,
+    look_at: "a handler that panics (the server resets its stream), or a message type of another release",
+    run: speaks_csi,
+}
+
+async fn speaks_csi(cx: &Cx) -> Checked {
+    let history = cx.session().history();
+    let wrong: Vec<_> = history
+        .garbled()
+        .into_iter()
+        .chain(history.broken())
+        .filter(|call| !call.check.is_empty())
+        .collect();
+    let Some(first) = wrong.first() else {
+        return Ok(());
+    };
+    for call in &wrong {
+        cx.call(call);
+    }
+    Err(Stop::fail(format!("{}: {}", named(first), first.message)))
+}
+
+check! {
+    /// Every refusal has a message.
+    ///
+    /// It is all that an administrator sees of what went wrong.
+    EXPLAINS_REFUSALS = "driver.explains-refusals",
+    clauses: [spec::GENERAL_STATUS_MESSAGE_PRESENT],
+    needs: Need::Nothing,
+    phase: Last,
+    volumes: 0, calls: 0,
+    run: explains_refusals,
+}
+
+async fn explains_refusals(cx: &Cx) -> Checked {
+    let wordless = cx.session().history().wordless();
+    // Where a whole service is missing, the gRPC library answers by itself.
+    let own = |call: &&CallRecord| call.code != "UNIMPLEMENTED";
+    match wordless.iter().find(own) {
+        None => Ok(()),
+        Some(call) => {
+            cx.call(call);
+            Err(Stop::fail(format!(
+                "{} was refused with {} and no message",
+                named(call),
+                call.code
+            )))
+        }
+    }
+}
+
+check! {
+    /// The secrets that it is given come back nowhere.
+    ///
+    /// Logs are read by more people than secrets are, and status messages are
+    /// shown to the users of the claim.
+    KEEPS_SECRETS = "driver.keeps-secrets",
+    clauses: [spec::GENERAL_LOGGING_NO_SECRETS, spec::GENERAL_SECRETS_NOT_IN_STATUS],
+    needs: Need::Nothing,
+    phase: Last,
+    volumes: 0, calls: 0,
+    seen_in: ["CVE-2023-2878" => "service account tokens stood in the log"],
+    look_at: "what is logged of a request: fields marked csi_secret have to be masked",
+    run: keeps_secrets,
+}
+
+async fn keeps_secrets(cx: &Cx) -> Checked {
+    let secrets = cx.session().config().secrets.values();
+    // Short values stand in many a line by chance.
+    let long: Vec<_> = secrets
+        .into_iter()
+        .filter(|secret| secret.len() >= 8)
+        .collect();
+    if long.is_empty() {
+        return Err(Stop::not_given("secrets of at least 8 characters"));
+    }
+    if let Some(call) = cx.session().history().leaks().first() {
+        cx.call(call);
+        return Err(Stop::fail(format!(
+            "a secret stands in the answer to {}",
+            named(call)
+        )));
+    }
+    let Some(output) = cx.session().driver_output().await else {
+        return Ok(());
+    };
+    match output
+        .lines()
+        .find(|line| long.iter().any(|secret| line.contains(secret)))
+    {
+        Some(line) => Err(Stop::fail(format!(
+            "a secret stands in the driver's output: {line}"
+        ))),
+        None => Ok(()),
+    }
+}
+
+check! {
+    /// At the end of the run nothing of the driver's work is left on the node.
+    ///
+    /// Also after a quiet period: a mount that comes late, when nobody asks for it
+    /// any more, is one that nobody will take away.
+    LEAVES_NOTHING = "driver.leaves-nothing",
+    clauses: [spec::NODE_UNPUBLISH_UNDOES, spec::NODE_UNSTAGE_UNDOES],
+    needs: Need::Nothing,
+    phase: Last,
+    volumes: 0, calls: 0,
+    look_at: "what still runs in the background after an answer: mount helpers, retries",
+    run: leaves_nothing,
+}
+
+async fn leaves_nothing(cx: &Cx) -> Checked {
+    let left = cx.session().left();
+    for what in &left {
+        cx.fact("left", what.clone());
+    }
+    match left.first() {
+        None => Ok(()),
+        Some(what) => Err(Stop::fail(format!("left at the end of the run: {what}"))),
+    }
+}

@@ -1,0 +1,236 @@
+//! `NodeGetVolumeStats`.
+
+use csi_harness::check;
+use csi_harness::check::{Access, Check, Checked, Cx, Need, Published, Stop, Want};
+use csi_harness::client::Code;
+use csi_harness::node::{Look, Seen};
+use csi_proto::rpc;
+use csi_proto::v1;
+use csi_proto::v1::node_service_capability::rpc::Type as NodeRpc;
+use csi_proto::v1::volume_usage::Unit;
+
+use crate::spec;
+
+pub(super) static CHECKS: &[&Check] = &[
+    &CONDITION_IS_SET,
+    &NOT_OF_THE_NODES_DISK,
+    &NUMBERS_ARE_TRUE,
+    &PATH_REQUIRED,
+    &UNITS_ARE_VALID,
+    &UNKNOWN_VOLUME,
+    &VOLUME_ID_REQUIRED,
+];
+
+const STATS: Need = Need::All(&[Need::STATS, Need::ANY_VOLUME]);
+
+fn request(target: &Published<'_>) -> v1::NodeGetVolumeStatsRequest {
+    v1::NodeGetVolumeStatsRequest {
+        volume_id: target.staged().volume().id(),
+        volume_path: target.target().drivers.clone(),
+        staging_target_path: target
+            .staged()
+            .path()
+            .map(|path| path.drivers.clone())
+            .unwrap_or_default(),
+    }
+}
+
+async fn stats(cx: &Cx, target: &Published<'_>) -> Result<v1::NodeGetVolumeStatsResponse, Stop> {
+    cx.ask_patiently::<rpc::NodeGetVolumeStats>(&request(target))
+        .await?
+        .ok()
+}
+
+check! {
+    /// The capacity that is told is that of the volume.
+    ///
+    /// Pods are evicted and alerts sent by these numbers. For a block volume, a
+    /// statfs of the path gives those of devtmpfs.
+    NUMBERS_ARE_TRUE = "node-stats.numbers-are-true",
+    clauses: [spec::NODE_STATS_TRUE, spec::NODE_STATS_BLOCK_TOTAL],
+    needs: STATS,
+    axes: [Kind],
+    volumes: 1, calls: 12,
+    seen_in: ["kubernetes-sigs/gcp-compute-persistent-disk-csi-driver!406" => "a raw block volume was told to have the size of devtmpfs"],
+    look_at: "what the numbers are made from: statfs of the mount, the size of the device for block",
+    run: numbers_are_true,
+}
+
+async fn numbers_are_true(cx: &Cx) -> Checked {
+    let staged = cx.volume(Want::any()).await?.stage().await?;
+    let target = staged.publish("a").await?;
+    let told = stats(cx, &target).await?.usage;
+    let bytes = told.iter().find(|usage| usage.unit == Unit::Bytes as i32);
+    let path = |path| match staged.volume().access() {
+        Access::Mount => Look::StatFs { path },
+        Access::Block => Look::OpenDevice { path, write: false },
+    };
+    let total = match target.look(path).await? {
+        Ok(Seen::StatFs(fs)) => fs.blocks * fs.block_size,
+        Ok(Seen::Device(device)) => device.size,
+        other => return Err(Stop::ours("look at the volume", format!("{other:?}"))),
+    };
+    let Some(bytes) = bytes else {
+        // A driver of block volumes may have nothing to tell.
+        return Err(match staged.volume().access() {
+            Access::Mount => Stop::fail("no usage in bytes is told"),
+            Access::Block => Stop::not_offered("usage of block volumes"),
+        });
+    };
+    // A quota or reserved blocks make a difference, another disk a larger one.
+    let told = u64::try_from(bytes.total).unwrap_or_default();
+    if told.abs_diff(total) > total / 5 {
+        return Err(Stop::fail(format!(
+            "a total of {told} bytes is told, the volume has {total}"
+        )));
+    }
+    Ok(())
+}
+
+check! {
+    /// Every usage has a unit, a total, and no negative number.
+    UNITS_ARE_VALID = "node-stats.units-are-valid",
+    clauses: [spec::NODE_STATS_UNIT_REQUIRED, spec::NODE_STATS_TOTAL_REQUIRED, spec::NODE_STATS_NONNEG],
+    needs: STATS,
+    axes: [Kind],
+    volumes: 1, calls: 12,
+    run: units_are_valid,
+}
+
+async fn units_are_valid(cx: &Cx) -> Checked {
+    let staged = cx.volume(Want::any()).await?.stage().await?;
+    let target = staged.publish("a").await?;
+    let mut units = Vec::new();
+    for usage in stats(cx, &target).await?.usage {
+        if usage.unit == Unit::Unknown as i32 || units.contains(&usage.unit) {
+            return Err(Stop::fail(
+                "a usage has no unit, or one that another has too",
+            ));
+        }
+        if usage.total < 0 || usage.used < 0 || usage.available < 0 {
+            return Err(Stop::fail(format!("a negative number: {usage:?}")));
+        }
+        units.push(usage.unit);
+    }
+    Ok(())
+}
+
+check! {
+    /// A path where the volume is not has no statistics.
+    ///
+    /// After a mount was lost, a statfs of the path gives the numbers of the
+    /// node's own disk: a volume that is full, or gone, looks well.
+    NOT_OF_THE_NODES_DISK = "node-stats.not-of-the-nodes-disk",
+    clauses: [spec::NODE_STATS_PATH_NOT_FOUND],
+    needs: STATS,
+    volumes: 1, calls: 12,
+    seen_in: ["kubernetes-sigs/gcp-compute-persistent-disk-csi-driver!406" => "the numbers were those of the file system that holds the path"],
+    look_at: "whether the path is a mount of the volume before statfs is asked of it",
+    run: not_of_the_nodes_disk,
+}
+
+async fn not_of_the_nodes_disk(cx: &Cx) -> Checked {
+    let staged = cx.volume(Want::any()).await?.stage().await?;
+    let target = staged.publish("a").await?;
+    target.unpublish().await?;
+    let mut request = request(&target);
+    // The parent of the target is there, on the node's own disk.
+    request.volume_path = target.target().drivers_parent();
+    let asked = cx
+        .ask_patiently::<rpc::NodeGetVolumeStats>(&request)
+        .await?;
+    match asked.refusal().map(|refusal| refusal.code) {
+        Some(Code::NOT_FOUND) => Ok(()),
+        Some(code) => Err(Stop::Warn(format!(
+            "{code} for a path where the volume is not; NOT_FOUND was due"
+        ))),
+        None => Err(Stop::fail(
+            "OK, with numbers, for a folder of the node's own disk where the volume is not",
+        )),
+    }
+}
+
+check! {
+    /// `NodeGetVolumeStats` of a volume that does not exist is NOT_FOUND.
+    UNKNOWN_VOLUME = "node-stats.unknown-volume-is-not-found",
+    clauses: [spec::NODE_STATS_VOLUME_NOT_FOUND],
+    needs: Need::All(&[STATS, Need::OwnVolumes]),
+    volumes: 1, calls: 14,
+    run: unknown_volume,
+}
+
+async fn unknown_volume(cx: &Cx) -> Checked {
+    let volume = cx.volume(Want::fresh()).await?;
+    let staged = volume.stage().await?;
+    let target = staged.publish("a").await?;
+    target.unpublish().await?;
+    staged.unstage().await?;
+    volume.detach().await?;
+    volume.delete().await?;
+    cx.ask_patiently::<rpc::NodeGetVolumeStats>(&request(&target))
+        .await?
+        .refused_with(&[Code::NOT_FOUND])
+}
+
+check! {
+    /// A driver that tells of a volume's condition does so, with a message.
+    CONDITION_IS_SET = "node-stats.condition-is-set",
+    clauses: [spec::NODE_STATS_CONDITION_REQUIRED, spec::NODE_STATS_CONDITION_MESSAGE],
+    needs: Need::All(&[Need::Node(NodeRpc::VolumeCondition), Need::ANY_VOLUME]),
+    volumes: 1, calls: 12,
+    run: condition_is_set,
+}
+
+async fn condition_is_set(cx: &Cx) -> Checked {
+    let staged = cx.volume(Want::any()).await?.stage().await?;
+    let target = staged.publish("a").await?;
+    match stats(cx, &target).await?.volume_condition {
+        None => Err(Stop::fail(
+            "VOLUME_CONDITION is announced, and volume_condition is not set",
+        )),
+        Some(condition) if condition.message.is_empty() => {
+            Err(Stop::fail("volume_condition has no message"))
+        }
+        Some(condition) if condition.abnormal => Err(Stop::fail(format!(
+            "a new volume is told to be abnormal: {}",
+            condition.message
+        ))),
+        Some(_) => Ok(()),
+    }
+}
+
+check! {
+    /// `NodeGetVolumeStats` without a volume id is refused.
+    VOLUME_ID_REQUIRED = "node-stats.volume-id-is-required",
+    clauses: [spec::NODE_STATS_ID_REQUIRED],
+    needs: STATS,
+    volumes: 1, calls: 12,
+    run: volume_id_required,
+}
+
+async fn volume_id_required(cx: &Cx) -> Checked {
+    let staged = cx.volume(Want::any()).await?.stage().await?;
+    let mut request = request(&staged.publish("a").await?);
+    request.volume_id.clear();
+    cx.ask::<rpc::NodeGetVolumeStats>(&request)
+        .await?
+        .refused_with(&[Code::INVALID_ARGUMENT])
+}
+
+check! {
+    /// `NodeGetVolumeStats` without a path is refused.
+    PATH_REQUIRED = "node-stats.path-is-required",
+    clauses: [spec::NODE_STATS_PATH_REQUIRED],
+    needs: STATS,
+    volumes: 1, calls: 12,
+    run: path_required,
+}
+
+async fn path_required(cx: &Cx) -> Checked {
+    let staged = cx.volume(Want::any()).await?.stage().await?;
+    let mut request = request(&staged.publish("a").await?);
+    request.volume_path.clear();
+    cx.ask::<rpc::NodeGetVolumeStats>(&request)
+        .await?
+        .refused_with(&[Code::INVALID_ARGUMENT])
+}
