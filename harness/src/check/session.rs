@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -46,6 +46,8 @@ pub struct Session {
     pub driver: Option<tokio::sync::Mutex<DriverProcess>>,
     /// The scratch file system that a driver of our own works on.
     pub scratch: Option<PathBuf>,
+    /// Set when no more cases are to be started.
+    pub interrupted: Arc<AtomicBool>,
     /// Where what was made is written down for the next run, should this one be
     /// killed.
     pub journal: Option<Arc<Journal>>,
@@ -80,6 +82,7 @@ impl Session {
             layout,
             driver: driver.map(tokio::sync::Mutex::new),
             scratch: None,
+            interrupted: Arc::default(),
             journal: None,
             journalled: Mutex::default(),
             left: Mutex::default(),
@@ -123,6 +126,11 @@ impl Session {
             &[("run", &self.run_id), ("n", &number)],
         )
         .map_err(|error| Stop::ours("make a node id", error))
+    }
+
+    /// Whether the user had enough.
+    pub fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
     }
 
     /// What was called so far.

@@ -9,7 +9,9 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::plan::{Plan, Planned};
 use super::settle::{Book, Next, skipped};
 use super::wave::{Ended, run_case, side_by_side};
-use crate::check::{Check, Evidence, LedgerEntry, Phase, Session, Settled, Step, Stop};
+use crate::check::{
+    Check, Evidence, Lacking, LedgerEntry, Phase, Session, Settled, Skip, Step, Stop,
+};
 use crate::report::Event;
 
 /// A run that is about to begin.
@@ -84,6 +86,12 @@ impl Engine {
         let mut held = Vec::new();
         let mut again = Vec::new();
         while !queue.is_empty() {
+            if self.session.is_interrupted() {
+                for case in queue.drain(..) {
+                    self.tell(skipped(&case, &interrupted()));
+                }
+                break;
+            }
             if let Some(why) = &self.gone {
                 held.extend(queue.drain(..).map(|case| abandoned(case, why)));
                 break;
@@ -219,6 +227,14 @@ impl Engine {
                 .map(|c| c.id.to_owned());
             self.book.ledger.push(entry);
         }
+    }
+}
+
+/// Why a case did not run that was still to come when the user had enough.
+fn interrupted() -> Skip {
+    Skip {
+        need: "a run that is not interrupted".to_owned(),
+        lacking: Lacking::User,
     }
 }
 

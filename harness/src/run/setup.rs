@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use csi_proto::rpc::{self, Rpc};
@@ -22,6 +23,9 @@ pub struct Setup {
     pub scratch: Option<PathBuf>,
     /// The driver is one of ours: everything may be asked of it.
     pub our_own_driver: bool,
+    /// Set while the run goes on, it lets the cases under way end, and starts no
+    /// others.
+    pub interrupted: Arc<AtomicBool>,
     /// Why mounts cannot be made and seen here; none: they can.
     pub cannot_mount: Option<String>,
 }
@@ -112,6 +116,7 @@ pub async fn connect(
         driver,
     );
     session.scratch.clone_from(&setup.scratch);
+    session.interrupted = setup.interrupted.clone();
     session.journal = Some(folder.journal().clone());
     session.facts.no_driver_namespace = no_namespace(&session).await;
     session.facts.same_namespace = namespaces(&session)

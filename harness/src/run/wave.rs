@@ -98,8 +98,8 @@ fn panic_words(error: tokio::task::JoinError) -> String {
 }
 
 /// Runs cases side by side until the queue is empty, or until one ended
-/// because the driver died; then those in flight end, and the rest of the
-/// queue waits.
+/// because the driver died or the user interrupts; then those in flight end,
+/// and the rest of the queue waits.
 pub(super) async fn side_by_side(
     session: &Arc<Session>,
     queue: &mut VecDeque<Planned>,
@@ -112,7 +112,7 @@ pub(super) async fn side_by_side(
     let mut volumes = 0;
     let mut draining = false;
     loop {
-        while !draining && running.len() < jobs {
+        while !draining && !session.is_interrupted() && running.len() < jobs {
             let fits = |case: &Planned| volumes + case.check.volumes <= most_volumes;
             let Some(place) = queue.iter().position(fits) else {
                 break;
