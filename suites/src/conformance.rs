@@ -144,6 +144,7 @@ impl Conformance {
         let mut setup = Setup {
             scratch: None,
             our_own_driver: whom == Whom::BuiltIn,
+            interrupted: Arc::default(),
             cannot_mount: root::cannot_mount(&host),
         };
         let mut unable = None;

@@ -3,15 +3,16 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use csi_drivers::defect::Defects;
 use csi_harness::config::{self, Config};
 use csi_harness::lab::{Scratch, state_base};
 use csi_harness::node::Host;
-use csi_harness::report::{Report, Require, Ways, exit_code};
+use csi_harness::report::{Require, Ways, exit_code};
 use csi_harness::run::{Request, Selection, Setup, conduct};
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::args::RunArgs;
@@ -63,6 +64,7 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Wrong> {
     let setup = Setup {
         scratch,
         our_own_driver: built_in,
+        interrupted: Arc::default(),
         cannot_mount: root::cannot_mount(&host),
     };
     let request = Request {
@@ -211,22 +213,13 @@ fn rerun(args: &RunArgs) -> String {
         .join(" ")
 }
 
-/// How a run came to its end.
-enum End {
-    Report(Box<Report>),
-    Signal { number: u8, name: &'static str },
-}
-
 fn checked(runtime: Runtime, request: Request, rerun: String) -> Result<ExitCode, Wrong> {
     let require = match request.config.require {
         config::Require::Partial => Require::Partial,
         config::Require::Conformant => Require::Conformant,
     };
-    let dir = request
-        .config
-        .report_dir
-        .clone()
-        .unwrap_or_else(|| PathBuf::from(REPORT_DIR));
+    let dir = request.config.report_dir.clone();
+    let dir = dir.unwrap_or_else(|| PathBuf::from(REPORT_DIR));
     // Known now rather than after minutes of work.
     std::fs::create_dir_all(&dir).map_err(|error| {
         Wrong(format!(
@@ -239,33 +232,73 @@ fn checked(runtime: Runtime, request: Request, rerun: String) -> Result<ExitCode
         evidence: None,
         report: Some(dir.join(csi_harness::report::json::FILE_NAME)),
     };
-    let end = runtime.block_on(async {
+    let interrupted = request.setup.interrupted.clone();
+    let report = runtime.block_on(async {
         let (events, incoming) = unbounded_channel();
         let shown = tokio::spawn(show(incoming, ways, dir));
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(Wrong::from)?;
-        let mut terminate = signal(SignalKind::terminate()).map_err(Wrong::from)?;
+        let signals = Signals::new().map_err(Wrong::from)?;
         let report = tokio::select! {
             report = conduct(request, events) => report.map_err(Wrong::from)?,
-            _ = interrupt.recv() => return Ok(End::Signal { number: 2, name: "SIGINT" }),
-            _ = terminate.recv() => return Ok(End::Signal { number: 15, name: "SIGTERM" }),
+            () = signals.twice(&interrupted) => return Ok(None),
         };
         match shown.await {
-            Ok(Shown::Written) => Ok(End::Report(Box::new(report))),
+            Ok(Shown::Written) => Ok(Some(report)),
             Ok(Shown::NotWritten(why)) => Err(Wrong(why)),
             Ok(Shown::Nothing) => Err(Wrong("the run ended without a report".into())),
             Err(error) => Err(Wrong(format!("show the run: {error}"))),
         }
-    });
-    match end? {
-        End::Report(report) => Ok(exit_code(report.verdict, require, report.totals.ran()).into()),
-        End::Signal { number, name } => {
+    })?;
+    match report {
+        Some(report) if !interrupted.load(Ordering::Relaxed) => {
+            Ok(exit_code(report.verdict, require, report.totals.ran()).into())
+        }
+        Some(_) => Ok(INTERRUPTED.into()),
+        None => {
             // What runs is dropped with its threads, and its driver with it; the
             // journal then tells what is left of it.
-            eprintln!("\n{name}: the run ends, and what it made is taken away");
             drop(runtime);
             clean::after_signal();
-            Ok((128 + number).into())
+            Ok(INTERRUPTED.into())
         }
+    }
+}
+
+/// What a shell says of a program that SIGINT ended.
+const INTERRUPTED: u8 = 130;
+
+/// SIGINT and SIGTERM.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        let interrupt = signal(SignalKind::interrupt())?;
+        Ok(Self {
+            interrupt,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn one(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+
+    /// At the first, no more checks are begun; ends at the second.
+    async fn twice(mut self, interrupted: &AtomicBool) {
+        self.one().await;
+        interrupted.store(true, Ordering::Relaxed);
+        eprintln!(
+            "\ninterrupted: what runs comes to its end, and is taken back; once more to break off"
+        );
+        self.one().await;
+        eprintln!(
+            "\nbroken off: what was made on this node is removed; volumes of the driver may stay"
+        );
     }
 }
 
