@@ -63,11 +63,13 @@ fn render(preview: &Preview, jobs: usize, width: usize) -> String {
 }
 
 fn case_row(case: &Planned) -> Vec<String> {
-    let then = match &case.skip {
-        None => "runs".to_owned(),
-        Some(skip) => format!("skip: the {} lacks {}", who(skip.lacking), skip.need),
-    };
-    vec![case.id.clone(), then]
+    match &case.skip {
+        None => vec!["run".to_owned(), case.id.clone()],
+        Some(skip) => {
+            let why = format!("{}: the {} lacks {}", case.id, who(skip.lacking), skip.need);
+            vec!["skip".to_owned(), why]
+        }
+    }
 }
 
 fn who(lacking: Lacking) -> &'static str {
