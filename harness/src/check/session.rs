@@ -18,7 +18,7 @@ use super::step::Step;
 use super::stop::Stop;
 use super::volume::Want;
 use super::wait::Patience;
-use crate::client::{Answer, Client, Connection, History, Reply};
+use crate::client::{Answer, Client, History, Reply};
 use crate::config::{Config, ParseError, expand};
 use crate::lab::{DriverProcess, Entry, Journal, Layout};
 use crate::node::{DiskId, LoopDevice, MountTable};
@@ -284,16 +284,23 @@ impl Session {
     }
 
     /// As [`Session::wait_ready`] for a driver that should be there already: an
-    /// endpoint where nobody listens at all is told of within a second.
+    /// endpoint where nobody listens, or no gRPC is spoken, is told of within a
+    /// second.
     ///
     /// # Errors
     /// What the last try saw.
     pub async fn wait_present(client: &Client, limit: Duration) -> Result<(), String> {
         for endpoint in client.endpoints() {
             let mut patience = Patience::brisk(Duration::from_millis(500));
-            while let Err(no) = Connection::open(endpoint).await {
+            loop {
+                let request = v1::ProbeRequest {};
+                let probe = client.call_at::<rpc::Probe>(Some(endpoint), "", &request, limit);
+                let answer = probe.await.answer;
+                if !matches!(answer, Answer::Unreachable(_) | Answer::Broken(_)) {
+                    break;
+                }
                 if !patience.wait().await {
-                    return Err(format!("{endpoint}: {no}"));
+                    return Err(format!("{endpoint}: {}", answer.message()));
                 }
             }
         }

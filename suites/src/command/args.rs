@@ -1,0 +1,224 @@
+//! What can be said on the command line.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use csi_harness::config::{Allow, Endpoint, ParseError, Require, consents, parse_duration};
+
+const EXAMPLES: &str = "\
+Examples:
+  csi-conformance
+      checks the built-in driver, to see that everything works here
+  csi-conformance run --endpoint unix:///var/lib/kubelet/plugins/my.csi/csi.sock
+      checks a driver that runs
+  csi-conformance run --endpoint /csi/csi.sock node-publish --skip read-only
+      only the checks with `node-publish` in their id, without some of them
+  csi-conformance run --endpoint /csi/csi.sock --plan
+      what would be checked, skipped and needed; nothing is done
+  csi-conformance explain node-get-info.id-is-set
+      what a check wants, and why
+  csi-conformance run --driver loop --defect readonly-flag-ignored
+      the built-in driver with a bug: what a finding looks like
+
+Everything else is said in csi-conformance.yaml (or --config FILE): parameters, secrets,
+file systems, paths, volumes that exist, known failures.
+
+Exit codes: 0 nothing found, and the verdict is at least what --require asks; 1 nonconformant;
+2 unknown, or less than required; 3 the setup or the input is wrong; 4 nothing ran.";
+
+/// Drives a CSI driver over its socket, and believes nothing but the node.
+#[derive(Debug, Parser)]
+#[command(
+    name = "csi-conformance",
+    version,
+    args_conflicts_with_subcommands = true,
+    after_help = EXAMPLES,
+    max_term_width = 100
+)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+    #[command(flatten)]
+    pub(super) run: RunArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run the checks against a driver; this is what is done without a command
+    #[command(after_help = EXAMPLES)]
+    Run(Box<RunArgs>),
+    /// The checks, with level, needs and clauses
+    List(ListArgs),
+    /// One check in full
+    Explain(ExplainArgs),
+    /// A driver to practise on, by itself
+    Driver(DriverArgs),
+    /// What this host can do, and which checks are lost without the rest
+    Doctor,
+    /// Take away what killed runs left
+    Clean(CleanArgs),
+}
+
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct RunArgs {
+    /// Only checks with one of these in their id; without any, all
+    #[arg(value_name = "FILTER")]
+    pub(super) filters: Vec<String>,
+    /// A filter is a whole id, not a part of one
+    #[arg(long)]
+    pub(super) exact: bool,
+    /// Leave out checks with this in their id
+    #[arg(long, value_name = "FILTER")]
+    pub(super) skip: Vec<String>,
+
+    /// Where the driver listens: a path, unix:///path, or tcp://host:port [env: CSI_ENDPOINT]
+    #[arg(long, short, value_name = "ENDPOINT", help_heading = "The driver",
+          conflicts_with_all = ["controller_endpoint", "node_endpoint"])]
+    pub(super) endpoint: Option<Endpoint>,
+    /// Where its controller service listens, if apart
+    #[arg(long, value_name = "ENDPOINT", help_heading = "The driver")]
+    pub(super) controller_endpoint: Option<Endpoint>,
+    /// Where its node service listens, if apart
+    #[arg(long, value_name = "ENDPOINT", help_heading = "The driver")]
+    pub(super) node_endpoint: Option<Endpoint>,
+    /// Start a built-in driver, and check that; done where no endpoint is known
+    #[arg(long, value_enum, help_heading = "The driver",
+          conflicts_with_all = ["endpoint", "controller_endpoint", "node_endpoint"])]
+    pub(super) driver: Option<BuiltIn>,
+    /// A bug that the built-in driver shall have (`driver loop --list-defects`)
+    #[arg(long, value_name = "NAME", help_heading = "The driver",
+          conflicts_with_all = ["endpoint", "controller_endpoint", "node_endpoint"])]
+    pub(super) defect: Vec<String>,
+    /// Another argument for the built-in driver, such as --call-delay=1s
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true, help_heading = "The driver",
+          conflicts_with_all = ["endpoint", "controller_endpoint", "node_endpoint"])]
+    pub(super) driver_arg: Vec<String>,
+
+    /// The configuration, in place of csi-conformance.yaml in the working directory
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Where report.json is written [default: csi-conformance-report]
+    #[arg(long, value_name = "DIR")]
+    pub(super) report_dir: Option<PathBuf>,
+    /// How many checks run side by side [default: 8]
+    #[arg(long, short, value_name = "N")]
+    pub(super) jobs: Option<NonZeroUsize>,
+    /// The least verdict for exit code 0: partial or conformant [default: partial]
+    #[arg(long, value_name = "VERDICT")]
+    pub(super) require: Option<Require>,
+    /// What may be asked although it can hurt: restart,hang,crash-inputs,fill,path-escape, or none
+    #[arg(long, value_name = "LIST", value_parser = consent_list)]
+    pub(super) allow: Option<Consents>,
+    /// How long a call may take [default: 120s]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(super) deadline: Option<Duration>,
+    /// How long to wait at the end for what comes late [default: 2s]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(super) quiet_period: Option<Duration>,
+    /// Every combination in place of pairs
+    #[arg(long)]
+    pub(super) thorough: bool,
+    /// Tell what would be run, and do not
+    #[arg(long)]
+    pub(super) plan: bool,
+}
+
+/// The drivers that are built in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum BuiltIn {
+    /// Volumes are files behind loop devices
+    Loop,
+}
+
+/// The words of `--allow`. clap would take a bare set for many values.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Consents(pub(super) BTreeSet<Allow>);
+
+fn consent_list(text: &str) -> Result<Consents, ParseError> {
+    consents(text).map(Consents)
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct ListArgs {
+    /// Only checks with one of these in their id
+    #[arg(value_name = "FILTER")]
+    pub(super) filters: Vec<String>,
+    /// For programs
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct ExplainArgs {
+    /// The id of a check
+    pub(super) id: String,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct DriverArgs {
+    #[command(subcommand)]
+    pub(super) driver: DriverKind,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(super) enum DriverKind {
+    /// Volumes are sparse files, shown as disks by loop devices
+    Loop(LoopArgs),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct LoopArgs {
+    /// The socket to serve on: unix:///path, or a path
+    #[arg(
+        long,
+        short,
+        env = "CSI_ENDPOINT",
+        required_unless_present = "list_defects"
+    )]
+    pub(super) endpoint: Option<csi_drivers::looper::Endpoint>,
+    /// The folder for volumes and their records; made where it is missing
+    #[arg(long, value_name = "DIR", required_unless_present = "list_defects")]
+    pub(super) state_dir: Option<PathBuf>,
+    /// What to do wrong; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub(super) defect: Vec<String>,
+    /// What this node is called [default: the host's name]
+    #[arg(long, value_name = "ID")]
+    pub(super) node_id: Option<String>,
+    /// Let every call take at least so long
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(super) call_delay: Option<Duration>,
+    /// The defects that it can be told to have
+    #[arg(long)]
+    pub(super) list_defects: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct CleanArgs {
+    /// Only tell of the runs, and remove nothing
+    #[arg(long)]
+    pub(super) list: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_flags_of_run_need_no_word() {
+        let cli = Cli::try_parse_from(["csi-conformance", "--endpoint", "/x/csi.sock", "node"]);
+        let cli = cli.expect("flags without a command");
+        assert!(cli.command.is_none());
+        assert_eq!(cli.run.filters, ["node"]);
+        assert!(cli.run.endpoint.is_some());
+    }
+}

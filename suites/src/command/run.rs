@@ -1,0 +1,280 @@
+//! `run`: from the command line to the report and the exit code.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use csi_drivers::defect::Defects;
+use csi_harness::config::{self, Config};
+use csi_harness::lab::{Scratch, state_base};
+use csi_harness::node::Host;
+use csi_harness::report::{Report, Require, Ways, exit_code};
+use csi_harness::run::{Request, Selection, Setup, conduct};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::unbounded_channel;
+
+use super::args::RunArgs;
+use super::screen::say;
+use super::show::{Shown, show};
+use super::{clean, plan};
+use crate::shell::quoted;
+use crate::wrong::Wrong;
+use crate::{builtin, names, root, suite};
+
+/// Where the report is written, where nobody says.
+const REPORT_DIR: &str = "csi-conformance-report";
+
+/// Runs the suite. No thread is started before all of it is prepared.
+pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Wrong> {
+    let mut config = Config::load(args.config.as_deref()).map_err(Wrong::from)?;
+    let host = Host::look();
+    let built_in = is_built_in(args, &config);
+    if built_in {
+        let defects = Defects::parse(&args.defect).map_err(Wrong::from)?;
+        let program = std::env::current_exe().map_err(|error| {
+            Wrong(format!(
+                "find this program to start the built-in driver: {error}"
+            ))
+        })?;
+        builtin::configure(&mut config, &program, &defects, &args.driver_arg, &host)?;
+    }
+    overlay(&mut config, args);
+    config.validate().map_err(Wrong::from)?;
+    names::known_failures(suite::checks(), &config)?;
+    let given = Selection {
+        filters: args.filters.clone(),
+        exact: args.exact,
+        skip: args.skip.clone(),
+    };
+    let selection = names::selection(suite::checks(), &config, &given)?;
+    root::required(&host)?;
+
+    let scratch = match built_in {
+        true => Some(
+            Scratch::enter(&state_base())
+                .map_err(Wrong::from)?
+                .path()
+                .to_owned(),
+        ),
+        // A stranger lives in the host's namespace, and so must we.
+        false => None,
+    };
+    let setup = Setup {
+        scratch,
+        our_own_driver: built_in,
+        cannot_mount: root::cannot_mount(&host),
+    };
+    let request = Request {
+        config: Arc::new(config),
+        setup,
+        checks: suite::checks(),
+        selection,
+        suite: suite::info(),
+    };
+    if built_in {
+        say(&format!("{}\n", announcement(args)));
+    }
+    log_to_stderr();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Wrong(format!("start the threads: {error}")))?;
+    match args.plan {
+        true => runtime.block_on(plan::plan(&request)),
+        false => checked(runtime, request, rerun(args)),
+    }
+}
+
+fn is_built_in(args: &RunArgs, config: &Config) -> bool {
+    let asked = args.driver.is_some() || !args.defect.is_empty() || !args.driver_arg.is_empty();
+    let said = [
+        &args.endpoint,
+        &args.controller_endpoint,
+        &args.node_endpoint,
+    ];
+    let known = said.iter().any(|endpoint| endpoint.is_some())
+        || config.controller().is_some()
+        || config.node().is_some()
+        || !config.driver.command.is_empty();
+    asked || !known
+}
+
+fn announcement(args: &RunArgs) -> String {
+    let why = match args.driver.is_some() || !args.defect.is_empty() {
+        true => "",
+        false => " (no endpoint was given: --endpoint, CSI_ENDPOINT or csi-conformance.yaml)",
+    };
+    match args.defect.is_empty() {
+        true => format!("starting the built-in loop driver{why}"),
+        false => format!(
+            "starting the built-in loop driver with {}",
+            args.defect.join(", ")
+        ),
+    }
+}
+
+/// Puts what the command line says over all else.
+fn overlay(config: &mut Config, args: &RunArgs) {
+    if let Some(endpoint) = &args.endpoint {
+        config.set_endpoint(endpoint.clone());
+    }
+    if args.controller_endpoint.is_some() || args.node_endpoint.is_some() {
+        config.endpoint = None;
+        config
+            .controller_endpoint
+            .clone_from(&args.controller_endpoint);
+        config.node_endpoint.clone_from(&args.node_endpoint);
+    }
+    if args.endpoint.is_some() || args.node_endpoint.is_some() {
+        // It runs already.
+        config.driver.command.clear();
+    }
+    if let Some(jobs) = args.jobs {
+        config.jobs = jobs.get();
+    }
+    config.require = args.require.unwrap_or(config.require);
+    if let Some(allow) = &args.allow {
+        config.allow = Some(allow.0.clone());
+    }
+    config.deadline = args.deadline.unwrap_or(config.deadline);
+    config.quiet_period = args.quiet_period.unwrap_or(config.quiet_period);
+    config.thorough |= args.thorough;
+    if args.report_dir.is_some() {
+        config.report_dir.clone_from(&args.report_dir);
+    }
+    config
+        .report_dir
+        .get_or_insert_with(|| PathBuf::from(REPORT_DIR));
+}
+
+/// The command line that runs one check again; its id is put behind it.
+fn rerun(args: &RunArgs) -> String {
+    let program = std::env::args()
+        .next()
+        .unwrap_or_else(|| "csi-conformance".into());
+    let mut words = vec![program, "run".to_owned()];
+    let mut add = |flag: &str, value: Option<String>| {
+        words.extend(value.into_iter().flat_map(|value| [flag.to_owned(), value]));
+    };
+    let from_env = std::env::var("CSI_ENDPOINT")
+        .ok()
+        .filter(|value| !value.is_empty());
+    let asked = args.driver.is_some() || !args.defect.is_empty() || !args.driver_arg.is_empty();
+    let apart = args.controller_endpoint.is_some() || args.node_endpoint.is_some();
+    let endpoint = args.endpoint.as_ref().map(ToString::to_string);
+    add(
+        "--endpoint",
+        endpoint.or(from_env.filter(|_| !asked && !apart)),
+    );
+    add(
+        "--controller-endpoint",
+        args.controller_endpoint.as_ref().map(ToString::to_string),
+    );
+    add(
+        "--node-endpoint",
+        args.node_endpoint.as_ref().map(ToString::to_string),
+    );
+    add("--driver", asked.then(|| "loop".to_owned()));
+    for defect in &args.defect {
+        add("--defect", Some(defect.clone()));
+    }
+    for argument in &args.driver_arg {
+        add("--driver-arg", Some(argument.clone()));
+    }
+    add(
+        "--config",
+        args.config.as_ref().map(|file| file.display().to_string()),
+    );
+    add(
+        "--allow",
+        args.allow.as_ref().map(|allow| {
+            let words: Vec<_> = allow.0.iter().map(ToString::to_string).collect();
+            if words.is_empty() {
+                "none".to_owned()
+            } else {
+                words.join(",")
+            }
+        }),
+    );
+    add("--deadline", args.deadline.map(config::format_duration));
+    add(
+        "--quiet-period",
+        args.quiet_period.map(config::format_duration),
+    );
+    words.extend(args.thorough.then(|| "--thorough".to_owned()));
+    words.push("--exact".to_owned());
+    words
+        .iter()
+        .map(|word| quoted(word))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// How a run came to its end.
+enum End {
+    Report(Box<Report>),
+    Signal { number: u8, name: &'static str },
+}
+
+fn checked(runtime: Runtime, request: Request, rerun: String) -> Result<ExitCode, Wrong> {
+    let require = match request.config.require {
+        config::Require::Partial => Require::Partial,
+        config::Require::Conformant => Require::Conformant,
+    };
+    let dir = request
+        .config
+        .report_dir
+        .clone()
+        .unwrap_or_else(|| PathBuf::from(REPORT_DIR));
+    // Known now rather than after minutes of work.
+    std::fs::create_dir_all(&dir).map_err(|error| {
+        Wrong(format!(
+            "make the report's folder {}: {error}",
+            dir.display()
+        ))
+    })?;
+    let ways = Ways {
+        rerun,
+        evidence: None,
+        report: Some(dir.join(csi_harness::report::json::FILE_NAME)),
+    };
+    let end = runtime.block_on(async {
+        let (events, incoming) = unbounded_channel();
+        let shown = tokio::spawn(show(incoming, ways, dir));
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(Wrong::from)?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(Wrong::from)?;
+        let report = tokio::select! {
+            report = conduct(request, events) => report.map_err(Wrong::from)?,
+            _ = interrupt.recv() => return Ok(End::Signal { number: 2, name: "SIGINT" }),
+            _ = terminate.recv() => return Ok(End::Signal { number: 15, name: "SIGTERM" }),
+        };
+        match shown.await {
+            Ok(Shown::Written) => Ok(End::Report(Box::new(report))),
+            Ok(Shown::NotWritten(why)) => Err(Wrong(why)),
+            Ok(Shown::Nothing) => Err(Wrong("the run ended without a report".into())),
+            Err(error) => Err(Wrong(format!("show the run: {error}"))),
+        }
+    });
+    match end? {
+        End::Report(report) => Ok(exit_code(report.verdict, require, report.totals.ran()).into()),
+        End::Signal { number, name } => {
+            // What runs is dropped with its threads, and its driver with it; the
+            // journal then tells what is left of it.
+            eprintln!("\n{name}: the run ends, and what it made is taken away");
+            drop(runtime);
+            clean::after_signal();
+            Ok((128 + number).into())
+        }
+    }
+}
+
+/// Our own troubles go to the standard error, at the level of `RUST_LOG`.
+pub(super) fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .try_init();
+}
