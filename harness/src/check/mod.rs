@@ -35,7 +35,7 @@ pub use kind::Kind;
 pub use marker::Marker;
 pub use model::{Axis, Body, Check, Phase};
 pub use need::Need;
-pub use negate::{Residue, negate};
+pub use negate::{Negated, Residue, negate};
 pub use outcome::{
     Basis, CallRecord, Clause, ClauseRef, Evidence, Lacking, LedgerEntry, Level, Outcome, SeenIn,
     Settled, Skip,

@@ -1,7 +1,7 @@
 //! What follows a body, however it ended: negation through the driver, the
 //! ledger, and forced removal of what stayed.
 
-use csi_proto::rpc;
+use csi_proto::rpc::{self, Rpc};
 use csi_proto::v1;
 
 use super::claims::VolumeClaim;
@@ -10,6 +10,7 @@ use super::outcome::LedgerEntry;
 use super::see;
 use super::session::SETTLE;
 use super::step::Step;
+use super::stop::Stop;
 use super::wait::Patience;
 use crate::lab::{self, OurPath};
 use crate::node;
@@ -23,23 +24,38 @@ pub struct Residue {
     pub step: Step,
 }
 
+/// How far a negation came.
+#[derive(Debug, Clone, Default)]
+pub struct Negated {
+    /// What stayed on the node or with the driver.
+    pub stayed: Vec<Residue>,
+    /// The driver died on the way: what is still claimed has to be taken back
+    /// when it is there again.
+    pub interrupted: bool,
+}
+
+/// The driver died under a negation.
+struct Interrupted;
+
 /// Takes back all that a check made, sees what stayed, and removes it.
 /// `passed`: its volumes are as good as new and may serve the next check.
-pub async fn negate(cx: &Cx, passed: bool) -> Vec<Residue> {
+/// `last`: the driver does not come back; what can be removed without it is.
+pub async fn negate(cx: &Cx, passed: bool, last: bool) -> Negated {
+    let mut negated = Negated::default();
     let volumes = std::mem::take(&mut cx.claims().volumes);
-    let mut stayed = Vec::new();
     for mut volume in volumes.into_iter().rev() {
-        stayed.extend(settle(cx, &mut volume, passed).await);
+        if negated.interrupted || (off_the_node(cx, &mut volume).await.is_err() && !last) {
+            negated.interrupted = true;
+            cx.claims().volumes.insert(0, volume);
+            continue;
+        }
+        negated.stayed.extend(settle(cx, &mut volume, passed).await);
     }
-    stayed
+    negated
 }
 
 async fn settle(cx: &Cx, volume: &mut VolumeClaim, passed: bool) -> Vec<Residue> {
     let mut stayed = Vec::new();
-    if volume.id.is_none() && volume.is_ours() {
-        recover_id(cx, volume).await;
-    }
-    off_the_node(cx, volume).await;
     look(cx, volume, &mut stayed).await;
     let clean = stayed.is_empty();
     if !clean {
@@ -53,53 +69,67 @@ async fn settle(cx: &Cx, volume: &mut VolumeClaim, passed: bool) -> Vec<Residue>
     stayed
 }
 
-/// A creation whose answer was lost: asked again, it tells the id.
-async fn recover_id(cx: &Cx, volume: &mut VolumeClaim) {
-    let request = super::volume::create_request(cx, volume);
-    if let Ok(asked) = cx.ask_patiently::<rpc::CreateVolume>(&request).await
-        && let Ok(v1::CreateVolumeResponse { volume: Some(made) }) = asked.ok()
-    {
-        volume.id = Some(made.volume_id);
+/// Asks to take something back. A refusal is no finding here: what counts is
+/// what stays. What must not be asked any more is not asked.
+async fn undo<R: Rpc>(cx: &Cx, request: &R::Request) -> Result<(), Interrupted> {
+    if cx.session.may_ask(R::NAME, cx.kind.as_ref()).is_err() {
+        return Ok(());
+    }
+    match cx.ask_patiently::<R>(request).await {
+        Err(Stop::Blocked {
+            step: Step::Alive, ..
+        }) => Err(Interrupted),
+        _ => Ok(()),
     }
 }
 
-/// Unpublish, unstage, detach, each as far as it was asked for. A refusal is no
-/// finding here: what counts is what stays.
-async fn off_the_node(cx: &Cx, volume: &mut VolumeClaim) {
+/// Unpublish, unstage, detach, each as far as it was asked for.
+async fn off_the_node(cx: &Cx, volume: &mut VolumeClaim) -> Result<(), Interrupted> {
+    if volume.id.is_none() && volume.is_ours() {
+        // A creation whose answer was lost: asked again, it tells the id.
+        let request = super::volume::create_request(cx, volume);
+        if let Ok(asked) = cx.ask_patiently::<rpc::CreateVolume>(&request).await
+            && let Ok(v1::CreateVolumeResponse { volume: Some(made) }) = asked.ok()
+        {
+            volume.id = Some(made.volume_id);
+        }
+    }
     let Some(volume_id) = volume.id.clone() else {
-        return;
+        return Ok(());
     };
-    for target in volume.published.drain(..).rev() {
+    while let Some(target) = volume.published.last() {
+        let target_path = target.drivers.clone();
         let request = v1::NodeUnpublishVolumeRequest {
             volume_id: volume_id.clone(),
-            target_path: target.drivers.clone(),
+            target_path,
         };
-        let _ = cx.ask_patiently::<rpc::NodeUnpublishVolume>(&request).await;
+        undo::<rpc::NodeUnpublishVolume>(cx, &request).await?;
+        volume.published.pop();
     }
     for staging in volume.staged.iter().rev() {
+        let staging_target_path = staging.drivers.clone();
         let request = v1::NodeUnstageVolumeRequest {
             volume_id: volume_id.clone(),
-            staging_target_path: staging.drivers.clone(),
+            staging_target_path,
         };
-        let _ = cx.ask_patiently::<rpc::NodeUnstageVolume>(&request).await;
+        undo::<rpc::NodeUnstageVolume>(cx, &request).await?;
     }
     if volume.may_be_attached {
+        let node = cx
+            .facts()
+            .node_info
+            .as_ref()
+            .map(|info| info.node_id.clone());
         let request = v1::ControllerUnpublishVolumeRequest {
             volume_id,
-            node_id: cx
-                .facts()
-                .node_info
-                .as_ref()
-                .map(|i| i.node_id.clone())
-                .unwrap_or_default(),
+            node_id: node.unwrap_or_default(),
             secrets: cx.session.secrets("ControllerUnpublishVolume"),
         };
-        let _ = cx
-            .ask_patiently::<rpc::ControllerUnpublishVolume>(&request)
-            .await;
+        undo::<rpc::ControllerUnpublishVolume>(cx, &request).await?;
         volume.may_be_attached = false;
         volume.attached = None;
     }
+    Ok(())
 }
 
 /// The ledger: what is still there?

@@ -255,7 +255,12 @@ pub(super) fn claim_disk(volume: &Volume<'_>, path: &OurPath) {
             let named = std::ffi::OsString::from(format!("loop{}", device.number));
             let is_it = mounted == Some(device.id.number) || as_node.as_ref() == Some(&named);
             let known = claim.devices.iter().any(|d| d.id == device.id);
-            if is_it && !known && !before.contains(&device.id) {
+            let number = claim.number;
+            if is_it
+                && !known
+                && !before.contains(&device.id)
+                && volume.cx.session.carries(device.id, number)
+            {
                 claim.devices.push(device);
             }
         }

@@ -53,6 +53,8 @@ pub struct Session {
     pub journal: Option<Arc<Journal>>,
     /// Loop devices that are in the journal.
     journalled: Mutex<HashSet<DiskId>>,
+    /// The volume that each loop device was first seen to carry.
+    carries: Mutex<HashMap<DiskId, u64>>,
     /// What stayed or came late, for the judgement of the run.
     left: Mutex<Vec<String>>,
     numbers: AtomicU64,
@@ -85,6 +87,7 @@ impl Session {
             interrupted: Arc::default(),
             journal: None,
             journalled: Mutex::default(),
+            carries: Mutex::default(),
             left: Mutex::default(),
             numbers: AtomicU64::new(1),
             pool: Mutex::default(),
@@ -310,6 +313,13 @@ impl Session {
             }
         }
         Self::wait_ready(client, limit, false).await
+    }
+
+    /// Whether a loop device carries this volume, and no other that claimed it
+    /// before: a driver may show one volume's device for another's.
+    pub(super) fn carries(&self, device: DiskId, volume: u64) -> bool {
+        let mut carries = self.carries.lock().unwrap_or_else(PoisonError::into_inner);
+        *carries.entry(device).or_insert(volume) == volume
     }
 
     /// Writes down a loop device of a driver of our own.

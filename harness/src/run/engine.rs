@@ -155,43 +155,56 @@ impl Engine {
     /// Asks a case again with the driver to itself.
     async fn once_more(&mut self, before: Ended) {
         let stop = before.checked.clone().err();
-        let mut ended = if let Some(why) = &self.gone {
-            abandoned(before.case, why)
-        } else {
-            run_case(self.session.clone(), before.case, self.events.clone()).await
-        };
-        if ended.is_casualty() && self.gone.is_none() {
-            self.revive().await;
-        }
+        let mut ended = self.alone(before.case).await;
         ended.before = stop;
         self.judge(ended);
     }
 
-    /// The driver died with these in flight: it is started again, and each is
-    /// asked by itself, so that the finding names the one that kills it.
+    /// The driver died with these in flight: it is started again, what they made
+    /// is taken back, and each is asked by itself, so that the finding names the
+    /// one that kills it.
     async fn after_death(&mut self, casualties: Vec<Ended>) -> Vec<Ended> {
+        if let [only] = casualties.as_slice() {
+            self.name_the_killer(only);
+        }
         self.revive().await;
-        let alone = casualties.len() == 1;
         let mut all = Vec::new();
-        for casualty in casualties {
-            if self.gone.is_some() {
+        for mut casualty in casualties {
+            self.settle_debts(&mut casualty).await;
+            if !casualty.body_died() || self.gone.is_some() {
                 all.push(casualty);
                 continue;
             }
-            if alone {
-                self.name_the_killer(&casualty);
-            }
             let stop = casualty.checked.clone().err();
-            let mut ended =
-                run_case(self.session.clone(), casualty.case, self.events.clone()).await;
+            let mut ended = self.alone(casualty.case).await;
             ended.before = stop;
-            if ended.is_casualty() {
-                self.name_the_killer(&ended);
-                self.revive().await;
-            }
             all.push(ended);
         }
         all
+    }
+
+    /// Runs a case with the driver to itself; if it dies, that call is the one.
+    async fn alone(&mut self, case: Planned) -> Ended {
+        if let Some(why) = &self.gone {
+            return abandoned(case, why);
+        }
+        let mut ended = run_case(self.session.clone(), case, self.events.clone()).await;
+        if ended.is_casualty() {
+            self.name_the_killer(&ended);
+            self.revive().await;
+            self.settle_debts(&mut ended).await;
+        }
+        ended
+    }
+
+    /// Takes back what a dead driver left undone. A negation that kills it again
+    /// is done without it.
+    async fn settle_debts(&mut self, ended: &mut Ended) {
+        ended.pay(self.gone.is_some()).await;
+        if ended.owed.is_some() && self.gone.is_none() {
+            self.revive().await;
+            ended.pay(true).await;
+        }
     }
 
     /// What broke with nothing else in flight is not asked again.
@@ -239,17 +252,13 @@ fn interrupted() -> Skip {
 }
 
 fn abandoned(case: Planned, why: &str) -> Ended {
-    Ended {
+    Ended::not_run(
         case,
-        checked: Err(Stop::Blocked {
+        Err(Stop::Blocked {
             step: Step::Alive,
             why: why.to_owned(),
         }),
-        trail: Vec::new(),
-        stayed: Vec::new(),
-        duration: std::time::Duration::ZERO,
-        before: None,
-    }
+    )
 }
 
 /// Every step has exactly one owner among these checks.

@@ -187,6 +187,9 @@ impl Book {
     /// What stayed behind, where no owner tells of it and the case itself did
     /// not stop for a dead or silent driver.
     fn unexplained(&self, ended: &Ended) -> Option<String> {
+        if ended.excused {
+            return None;
+        }
         let check = ended.case.check;
         let residue = ended.stayed.iter().find(|residue| {
             check.owns.contains(&residue.step) || self.finding_of(residue.step, ended).is_none()
@@ -242,14 +245,7 @@ fn settled(ended: &Ended, outcome: Outcome, message: String) -> Settled {
 
 /// A case that the plan skips.
 pub(super) fn skipped(case: &super::plan::Planned, skip: &Skip) -> Settled {
-    let ended = Ended {
-        case: case.clone(),
-        checked: Ok(()),
-        trail: Vec::new(),
-        stayed: Vec::new(),
-        duration: std::time::Duration::ZERO,
-        before: None,
-    };
+    let ended = Ended::not_run(case.clone(), Ok(()));
     Settled {
         skip: Some(skip.clone()),
         ..settled(&ended, Outcome::Skip, skip.need.clone())

@@ -1,6 +1,6 @@
 //! One case, from its body to its ledger; and many of them side by side.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinSet;
 
 use super::plan::Planned;
-use crate::check::{Checked, Cx, Evidence, Residue, Session, Step, Stop, negate};
+use crate::check::{Checked, Cx, Evidence, Negated, Residue, Session, Step, Stop, negate};
 use crate::report::Event;
 
 /// A case that ended, and is not settled yet.
@@ -21,12 +21,35 @@ pub(super) struct Ended {
     pub(super) duration: Duration,
     /// It ended like this before, and was asked again by itself.
     pub(super) before: Option<Stop>,
+    /// The driver died before all of it was taken back.
+    pub(super) owed: Option<Arc<Cx>>,
+    /// The driver died under it: what stayed is not its finding.
+    pub(super) excused: bool,
 }
 
 impl Ended {
-    /// Whether it ended because the driver died in one of its calls; what was
-    /// not asked because it is known to kill is no casualty.
+    /// A case that was not run.
+    pub(super) fn not_run(case: Planned, checked: Checked) -> Self {
+        Self {
+            case,
+            checked,
+            trail: Vec::new(),
+            stayed: Vec::new(),
+            duration: Duration::ZERO,
+            before: None,
+            owed: None,
+            excused: false,
+        }
+    }
+
+    /// Whether the driver died in one of its calls.
     pub(super) fn is_casualty(&self) -> bool {
+        self.body_died() || self.owed.is_some()
+    }
+
+    /// Whether its body ended because the driver died; what was not asked
+    /// because it is known to kill is no casualty.
+    pub(super) fn body_died(&self) -> bool {
         let broke = |seen: &Evidence| matches!(seen, Evidence::Call(call) if call.code == "broken" || call.code == "no connection");
         matches!(
             self.checked,
@@ -35,6 +58,19 @@ impl Ended {
                 ..
             })
         ) && self.trail.iter().any(broke)
+    }
+
+    /// Takes back what is owed, now that the driver is there again, or without
+    /// it.
+    pub(super) async fn pay(&mut self, gone: bool) {
+        let Some(cx) = self.owed.take() else { return };
+        let negated = negate(&cx, false, gone).await;
+        self.stayed.extend(negated.stayed);
+        self.trail.extend(cx.take_trail());
+        self.excused = true;
+        if negated.interrupted {
+            self.owed = Some(cx);
+        }
     }
 }
 
@@ -75,14 +111,27 @@ pub(super) async fn run_case(
             )))
         }
     };
-    let stayed = negate(&cx, checked.is_ok()).await;
+    let died = matches!(
+        checked,
+        Err(Stop::Blocked {
+            step: Step::Alive,
+            ..
+        })
+    ) && !session.is_alive().await;
+    let negated = match died {
+        true => Negated {
+            interrupted: true,
+            ..Negated::default()
+        },
+        false => negate(&cx, checked.is_ok(), false).await,
+    };
     Ended {
-        case,
         checked,
         trail: cx.take_trail(),
-        stayed,
+        stayed: negated.stayed,
         duration: began.elapsed(),
-        before: None,
+        owed: negated.interrupted.then_some(cx),
+        ..Ended::not_run(case, Ok(()))
     }
 }
 
@@ -109,6 +158,7 @@ pub(super) async fn side_by_side(
     mut each: impl FnMut(Ended),
 ) {
     let mut running = JoinSet::new();
+    let mut cases = HashMap::new();
     let mut volumes = 0;
     let mut draining = false;
     loop {
@@ -121,20 +171,27 @@ pub(super) async fn side_by_side(
                 break;
             };
             volumes += case.check.volumes;
-            running.spawn(run_case(session.clone(), case, events.clone()));
+            let task = running.spawn(run_case(session.clone(), case.clone(), events.clone()));
+            cases.insert(task.id(), case);
         }
-        match running.join_next().await {
+        let (id, ended) = match running.join_next_with_id().await {
             None => return,
-            Some(Ok(ended)) => {
-                volumes -= ended.case.check.volumes;
-                draining |= ended.is_casualty();
-                each(ended);
-            }
-            // `run_case` catches what a body does; this would be our own.
+            Some(Ok((id, ended))) => (id, ended),
+            // What a body does is caught; this is our own.
             Some(Err(error)) => {
-                tracing::error!(%error, "a case was lost");
-                draining = true;
+                let id = error.id();
+                let Some(case) = cases.get(&id).cloned() else {
+                    continue;
+                };
+                (
+                    id,
+                    Ended::not_run(case, Err(Stop::Ours(panic_words(error)))),
+                )
             }
-        }
+        };
+        cases.remove(&id);
+        volumes -= ended.case.check.volumes;
+        draining |= ended.is_casualty();
+        each(ended);
     }
 }

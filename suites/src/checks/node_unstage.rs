@@ -1,7 +1,7 @@
 //! `NodeUnstageVolume`.
 
 use csi_harness::check;
-use csi_harness::check::{Access, Check, Checked, Cx, Marker, Need, Step, Stop, Want};
+use csi_harness::check::{Access, Check, Checked, Cx, Need, Step, Stop, Want};
 use csi_harness::client::Code;
 use csi_proto::rpc;
 
@@ -60,7 +60,7 @@ check! {
 }
 
 async fn device_is_released(cx: &Cx) -> Checked {
-    let staged = cx.volume(Want::any()).await?.stage().await?;
+    let staged = cx.volume(Want::fresh()).await?.stage().await?;
     // Publishing shows which device is the volume's, for block volumes too.
     staged.publish("a").await?.unpublish().await?;
     staged.unstage().await?;
@@ -89,7 +89,8 @@ async fn repeat(cx: &Cx) -> Checked {
     staged.unstage().await?;
     let again = staged.ask_unstage().await?;
     match again.refusal() {
-        Some(refusal) if refusal.code == Code::NOT_FOUND => {
+        // The text allows it of a volume that went away with it.
+        Some(refusal) if refusal.code == Code::NOT_FOUND && !cx.facts().creates() => {
             Err(Stop::Warn("the second NodeUnstageVolume answered NOT_FOUND: the text allows it, and the kubelet repeats it for ever".into()))
         }
         _ => again.ok().map(drop),
@@ -133,8 +134,6 @@ check! {
 async fn busy(cx: &Cx) -> Checked {
     let staged = cx.volume(Want::any()).await?.stage().await?;
     let target = staged.publish("a").await?;
-    let marker = Marker::new();
-    target.write(&marker).await?;
     target.unpublish().await?;
     let Some(holder) = staged.hold_folder().await? else {
         return Err(Stop::not_offered("a mount at the staging path"));
@@ -147,9 +146,8 @@ async fn busy(cx: &Cx) -> Checked {
             "the staging mount was in use, NodeUnstageVolume answered OK, and {left}"
         )));
     }
-    staged.unstage().await?;
-    let staged = staged.volume().stage().await?;
-    staged.publish("b").await?.shows(&marker).await
+    // The process ended: now it has to work.
+    staged.unstage().await
 }
 
 check! {
