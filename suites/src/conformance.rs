@@ -41,8 +41,11 @@ pub struct Conformance {
     command: Vec<String>,
     built_in: Option<PathBuf>,
     in_scratch: bool,
-    adjust: Vec<Box<dyn FnOnce(&mut Config)>>,
+    adjust: Vec<Change>,
 }
+
+/// What a test target changes in the configuration.
+type Change = Box<dyn FnOnce(&mut Config)>;
 
 /// The driver that is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

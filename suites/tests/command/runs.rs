@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use csi_harness::report::{Report, Verdict, json};
 use libtest_mimic::Trial;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::world::{Ended, Place, Tested, World, end, has};
 
@@ -205,11 +207,7 @@ fn interrupted(place: &Place) -> Tested {
         .map_while(Result::ok)
         .find(|line| line.starts_with("pass"));
     assert!(begun.is_some(), "nothing passed before the end");
-    // SAFETY: kill(2) takes two numbers; the child is ours, and not waited for yet.
-    assert_eq!(
-        unsafe { libc::kill(child.id().try_into()?, libc::SIGINT) },
-        0
-    );
+    kill(Pid::from_raw(child.id().try_into()?), Signal::SIGINT)?;
     // Nobody may stop reading, or the run would only stop showing.
     let rest: Vec<String> = lines.map_while(Result::ok).collect();
     let ended = left_nothing(place, end(child)?.code(130)?)?;
