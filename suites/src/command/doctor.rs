@@ -83,6 +83,16 @@ fn lost(feature: &str, checks: &[&'static Check]) -> String {
             let cases = checks.iter().filter(|check| !check.axes.is_empty()).count();
             format!("against the built-in driver, the cases [{feature}] of {cases} checks")
         }
+        "CAP_SYS_RESOURCE" => {
+            let grows = |check: &&&'static Check| {
+                check.id.starts_with("node-expand.") && !check.axes.is_empty()
+            };
+            let ids: Vec<_> = checks.iter().filter(grows).map(|check| check.id).collect();
+            format!(
+                "of a driver that lacks it too, the case [ext4] of {}",
+                ids.join(", ")
+            )
+        }
         "CAP_SYS_PTRACE" => {
             let of_driver =
                 |need: &Need| matches!(need, Need::DriverNamespace | Need::SameNamespace);
