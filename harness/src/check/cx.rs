@@ -1,6 +1,7 @@
 //! What a check's body speaks to.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use csi_proto::rpc::Rpc;
 
@@ -103,6 +104,30 @@ impl Cx {
                 .refusal()
                 .is_some_and(|refusal| refusal.code.is_transient());
             if !busy || !patience.wait().await {
+                return Ok(asked);
+            }
+        }
+    }
+
+    /// Asks to take something back, and again a few times if it is refused: what
+    /// is busy for a moment (a probe of udev's, a child that was just forked) is
+    /// no fault of the driver, and the kubelet comes back too.
+    ///
+    /// # Errors
+    /// As [`Cx::ask`].
+    pub async fn ask_insisting<R: Rpc>(
+        &self,
+        request: &R::Request,
+    ) -> Result<Asked<R::Response>, Stop> {
+        const LIMIT: Duration = Duration::from_secs(3);
+        let mut patience = Patience::brisk(LIMIT);
+        loop {
+            let asked = self.ask_patiently::<R>(request).await?;
+            let hopeless = [Code::INVALID_ARGUMENT, Code::NOT_FOUND, Code::UNIMPLEMENTED];
+            let again = asked
+                .refusal()
+                .is_some_and(|refusal| !hopeless.contains(&refusal.code));
+            if !again || !patience.wait().await {
                 return Ok(asked);
             }
         }

@@ -75,7 +75,7 @@ async fn undo<R: Rpc>(cx: &Cx, request: &R::Request) -> Result<(), Interrupted> 
     if cx.session.may_ask(R::NAME, cx.kind.as_ref()).is_err() {
         return Ok(());
     }
-    match cx.ask_patiently::<R>(request).await {
+    match cx.ask_insisting::<R>(request).await {
         Err(Stop::Blocked {
             step: Step::Alive, ..
         }) => Err(Interrupted),

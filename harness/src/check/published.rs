@@ -263,7 +263,10 @@ impl<'a> Published<'a> {
     pub async fn unpublish(&self) -> Result<(), Stop> {
         let cx = self.cx();
         let step = Step::Unpublish(self.access());
-        self.ask_unpublish().await?.ok_or(cx, step)?;
+        let asked = cx
+            .ask_insisting::<rpc::NodeUnpublishVolume>(&self.unpublish_request())
+            .await?;
+        asked.ok_or(cx, step)?;
         if let Some(left) = see::mount_left(cx, &self.target, "after unpublish").await? {
             return Err(cx.blame(step, format!("NodeUnpublishVolume answered OK, and {left}")));
         }

@@ -239,6 +239,11 @@ pub(super) fn claim_disk(volume: &Volume<'_>, path: &OurPath) {
     };
     let Ok(loops) = node::loops() else { return };
     let mounted = table.at(&path.ours).last().map(|mount| mount.dev());
+    // A btrfs has a number of its own; the device is its source.
+    let source = table
+        .at(&path.ours)
+        .last()
+        .map(|mount| mount.source.clone());
     let as_node = table
         .at(&path.ours)
         .last()
@@ -253,7 +258,9 @@ pub(super) fn claim_disk(volume: &Volume<'_>, path: &OurPath) {
         };
         for device in loops {
             let named = std::ffi::OsString::from(format!("loop{}", device.number));
-            let is_it = mounted == Some(device.id.number) || as_node.as_ref() == Some(&named);
+            let is_it = source.as_deref() == Some(device.path().as_os_str())
+                || mounted == Some(device.id.number)
+                || as_node.as_ref() == Some(&named);
             let known = claim.devices.iter().any(|d| d.id == device.id);
             let number = claim.number;
             if is_it

@@ -141,7 +141,7 @@ impl<'a> Staged<'a> {
         let cx = self.volume.cx;
         let step = Step::Unstage(self.volume.access());
         let asked = cx
-            .ask_patiently::<rpc::NodeUnstageVolume>(&self.unstage_request())
+            .ask_insisting::<rpc::NodeUnstageVolume>(&self.unstage_request())
             .await?;
         asked.ok_or(cx, step)?;
         if let Some(left) = see::mount_left(cx, path, "after unstage").await? {

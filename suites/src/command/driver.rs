@@ -24,7 +24,8 @@ pub(super) fn driver(args: DriverArgs) -> Result<ExitCode, Wrong> {
     let options = options(args)?;
     looper::prepare(&options.defects)
         .map_err(|error| Wrong(format!("a mount namespace of its own: {error}")))?;
-    log_to_stderr();
+    // One line for each call, as a driver's log has it.
+    log_to_stderr("info");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -77,7 +77,7 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Wrong> {
     if built_in {
         say(&format!("{}\n", announcement(args)));
     }
-    log_to_stderr();
+    log_to_stderr("warn");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -303,9 +303,9 @@ impl Signals {
 }
 
 /// Our own troubles go to the standard error, at the level of `RUST_LOG`.
-pub(super) fn log_to_stderr() {
+pub(super) fn log_to_stderr(level: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
