@@ -221,6 +221,7 @@ fn checked(runtime: Runtime, request: Request, rerun: String) -> Result<ExitCode
     let dir = request.config.report_dir.clone();
     let dir = dir.unwrap_or_else(|| PathBuf::from(REPORT_DIR));
     // Known now rather than after minutes of work.
+    let made = !dir.exists();
     std::fs::create_dir_all(&dir).map_err(|error| {
         Wrong(format!(
             "make the report's folder {}: {error}",
@@ -235,7 +236,7 @@ fn checked(runtime: Runtime, request: Request, rerun: String) -> Result<ExitCode
     let interrupted = request.setup.interrupted.clone();
     let report = runtime.block_on(async {
         let (events, incoming) = unbounded_channel();
-        let shown = tokio::spawn(show(incoming, ways, dir));
+        let shown = tokio::spawn(show(incoming, ways, dir.clone()));
         let signals = Signals::new().map_err(Wrong::from)?;
         let report = tokio::select! {
             report = conduct(request, events) => report.map_err(Wrong::from)?,
@@ -247,8 +248,12 @@ fn checked(runtime: Runtime, request: Request, rerun: String) -> Result<ExitCode
             Ok(Shown::Nothing) => Err(Wrong("the run ended without a report".into())),
             Err(error) => Err(Wrong(format!("show the run: {error}"))),
         }
-    })?;
-    match report {
+    });
+    if report.is_err() && made {
+        // It stays where there is something in it.
+        let _ = std::fs::remove_dir(&dir);
+    }
+    match report? {
         Some(report) if !interrupted.load(Ordering::Relaxed) => {
             Ok(exit_code(report.verdict, require, report.totals.ran()).into())
         }

@@ -37,6 +37,10 @@ pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
 
 fn asked(place: &Place, endpoint: &str) -> Tested {
     let line = place.run(["run", "--endpoint", endpoint])?.refused()?;
+    assert!(
+        !place.path.join("csi-conformance-report").exists(),
+        "an empty report folder stays"
+    );
     has(&line, &["no CSI driver answers", "csi.sock"])
 }
 
