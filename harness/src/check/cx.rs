@@ -192,7 +192,7 @@ pub struct Asked<T> {
 
 impl<T> Asked<T> {
     /// Takes what a driver answered from a reply; what is no answer stays.
-    pub(super) fn from_reply(reply: Reply<T>) -> Result<Self, Reply<T>> {
+    pub(super) fn from_reply(reply: Reply<T>) -> Result<Self, Box<Reply<T>>> {
         let rpc = reply.record.rpc.clone();
         match reply.answer {
             Answer::Ok(message) => Ok(Self {
@@ -203,10 +203,10 @@ impl<T> Asked<T> {
                 rpc,
                 answer: Err(refusal),
             }),
-            answer => Err(Reply {
+            answer => Err(Box::new(Reply {
                 record: reply.record,
                 answer,
-            }),
+            })),
         }
     }
 
