@@ -178,6 +178,11 @@ impl Cx {
         MountTable::ours().map_err(|e| Stop::ours("read /proc/thread-self/mountinfo", e))
     }
 
+    /// Marks where the body ended, and the taking back begins.
+    pub fn body_ended(&self) {
+        self.see(Evidence::TakenBack);
+    }
+
     pub(super) fn see(&self, evidence: Evidence) {
         self.trail
             .lock()
