@@ -10,12 +10,13 @@ use super::claims::Claims;
 use super::facts::Facts;
 use super::kind::Kind;
 use super::model::Check;
-use super::outcome::{CallRecord, Evidence};
+use super::outcome::Evidence;
 use super::session::Session;
 use super::step::Step;
 use super::stop::Stop;
 use super::volume::{Volume, Want};
 use super::wait::Patience;
+use crate::client::CallRecord;
 use crate::client::{Answer, Code, Refusal, Reply};
 use crate::node::MountTable;
 
