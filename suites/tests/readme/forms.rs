@@ -5,7 +5,7 @@ use std::process::Command;
 
 use csi_harness::config::Config;
 
-use crate::blocks::Block;
+use crate::blocks::{Block, blocks};
 use crate::{PROGRAM, README, Tested};
 
 /// The crate that the README shows.
@@ -37,6 +37,18 @@ pub(crate) fn rust(block: &Block) -> Tested {
     }
 }
 
+/// The example in CONTRIBUTING.md is a check that there is.
+pub(crate) fn example() -> Tested {
+    const CHECKS: &str = include_str!("../../src/checks/node_unpublish.rs");
+    let text = include_str!("../../../CONTRIBUTING.md");
+    let mut shown = blocks(text).into_iter();
+    match shown.find(|block| block.language == "rust") {
+        Some(block) if CHECKS.contains(&block.content) => Ok(()),
+        Some(_) => Err("this is not in suites/src/checks/node_unpublish.rs (any more)".into()),
+        None => Err("no example is left".into()),
+    }
+}
+
 /// Each line is in the author's manifest, but that the crate is there taken from
 /// beside it.
 pub(crate) fn manifest(block: &Block) -> Tested {
@@ -56,9 +68,9 @@ pub(crate) fn manifest(block: &Block) -> Tested {
 /// Every link into the repository leads somewhere.
 pub(crate) fn links() -> Tested {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let targets = README
-        .split("](")
-        .skip(1)
+    let targets = [README, include_str!("../../../CONTRIBUTING.md")]
+        .into_iter()
+        .flat_map(|text| text.split("](").skip(1))
         .filter_map(|rest| rest.split(')').next())
         .filter(|target| !target.contains("://"));
     for target in targets {

@@ -69,6 +69,7 @@ fn trials(places: Option<&Arc<Places>>) -> Vec<Trial> {
     let mut trials = vec![
         anybody("links", forms::links),
         anybody("consents", forms::consents),
+        anybody("example", forms::example),
     ];
     let mut rest = blocks(README).into_iter().peekable();
     while let Some(block) = rest.next() {
