@@ -115,6 +115,9 @@ impl Folders {
 
     fn create(&self, request: &v1::CreateVolumeRequest) -> Done {
         let folder = self.folder(required("name", &request.name)?)?;
+        if request.volume_capabilities.is_empty() {
+            return Err((INVALID_ARGUMENT, "volume_capabilities are missing".into()));
+        }
         std::fs::create_dir_all(&folder).map_err(internal("mkdir"))?;
         ok(&v1::CreateVolumeResponse {
             volume: Some(v1::Volume {

@@ -70,13 +70,7 @@ fn in_a_message(place: &Place) -> Tested {
         Some(Answer::Refuse(16, words))
     });
     let said = place.against(driver, CONFIG)?;
-    told(
-        &said,
-        &[
-            "node-publish.target-is-mounted[default]",
-            "node-publish.target-is-mounted",
-        ],
-    )
+    told(&said, &["node-publish.target-is-mounted[mount]"])
 }
 
 /// A context with what `of` makes of the request's secrets in it.
