@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use csi_drivers::defect::Defects;
-use csi_harness::config::{AccessType, Config, SecretMap};
+use csi_harness::config::{AccessMode, AccessType, Config, SecretMap};
 use csi_harness::node::Host;
 
 use crate::wrong::Wrong;
@@ -57,6 +57,9 @@ pub(crate) fn configure(
         // Named, so that a refusal is a finding.
         config.volume.access_types = vec![AccessType::Mount, AccessType::Block];
     }
+    if config.volume.access_modes == usual.volume.access_modes {
+        config.volume.access_modes = MODES.to_vec();
+    }
     if config.secrets.is_empty() {
         config.secrets.all = canary();
     }
@@ -94,6 +97,14 @@ fn command(program: &Path, defects: &Defects, arguments: &[String]) -> Result<Ve
     command.extend(arguments.iter().map(|argument| literal(argument)));
     Ok(command)
 }
+
+/// What the built-in driver serves: all that one node can see of.
+const MODES: [AccessMode; 4] = [
+    AccessMode::SingleNodeWriter,
+    AccessMode::SingleNodeSingleWriter,
+    AccessMode::SingleNodeMultiWriter,
+    AccessMode::SingleNodeReaderOnly,
+];
 
 /// A text that stands for itself in a template.
 fn literal(text: &str) -> String {

@@ -140,7 +140,7 @@ impl Conformance {
         let selected = names::selection(suite::checks(), &config, &Selection::default())?;
         let plan = Plan::of(
             suite::checks(),
-            &csi_harness::check::kinds(&config),
+            &csi_harness::check::Matrix::of(&config),
             &selected,
         );
 

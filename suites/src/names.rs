@@ -52,8 +52,11 @@ pub(crate) fn selection(
     config: &Config,
     given: &Selection,
 ) -> Result<Selection, Wrong> {
-    let kinds = csi_harness::check::kinds(config);
-    let all = Plan::of(checks, &kinds, &Selection::default());
+    let all = Plan::of(
+        checks,
+        &csi_harness::check::Matrix::of(config),
+        &Selection::default(),
+    );
     let ids: Vec<&str> = all.cases.iter().map(|case| case.id.as_str()).collect();
     // A selection is exact as a whole: then words become the ids that they mean.
     let meant = |words: &[String], exact: bool| -> Result<Vec<String>, Wrong> {

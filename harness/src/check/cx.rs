@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use csi_proto::rpc::Rpc;
+use csi_proto::v1::volume_capability::access_mode::Mode;
 
 use super::claims::Claims;
 use super::facts::Facts;
@@ -25,6 +26,7 @@ pub struct Cx {
     /// The check's id with its case.
     pub(super) id: String,
     pub(super) kind: Option<Kind>,
+    pub(super) mode: Option<Mode>,
     pub(super) session: Arc<Session>,
     pub(super) claims: Mutex<Claims>,
     trail: Mutex<Vec<Evidence>>,
@@ -36,12 +38,14 @@ impl Cx {
         check: &'static Check,
         id: String,
         kind: Option<Kind>,
+        mode: Option<Mode>,
         session: Arc<Session>,
     ) -> Self {
         Self {
             check,
             id,
             kind,
+            mode,
             session,
             claims: Mutex::default(),
             trail: Mutex::default(),
@@ -66,6 +70,15 @@ impl Cx {
             .clone()
             .or_else(first)
             .ok_or_else(|| Stop::not_given("volume.access_types"))
+    }
+
+    /// The access mode that this case is about; for a check without such cases,
+    /// what the user asks for first.
+    pub fn mode(&self) -> Mode {
+        let first = self.session.config().volume.access_modes.first();
+        self.mode
+            .or(first.map(|mode| Mode::from(*mode)))
+            .unwrap_or(Mode::SingleNodeWriter)
     }
 
     /// A volume of this kind: one that is clean and free, or a new one.
@@ -163,6 +176,11 @@ impl Cx {
     /// They cannot be read.
     pub fn mounts(&self) -> Result<MountTable, Stop> {
         MountTable::ours().map_err(|e| Stop::ours("read /proc/thread-self/mountinfo", e))
+    }
+
+    /// Marks where the body ended, and the taking back begins.
+    pub fn body_ended(&self) {
+        self.see(Evidence::TakenBack);
     }
 
     pub(super) fn see(&self, evidence: Evidence) {

@@ -8,6 +8,7 @@ use csi_proto::v1;
 use csi_proto::v1::controller_service_capability::rpc::Type as ControllerRpc;
 use csi_proto::v1::node_service_capability::rpc::Type as NodeRpc;
 use csi_proto::v1::plugin_capability::service::Type as Service;
+use csi_proto::v1::volume_capability::access_mode::Mode;
 
 use super::kind::Kind;
 use super::outcome::{Lacking, Skip};
@@ -179,9 +180,36 @@ fn claims(config: &Config, access: Access) -> bool {
     config.volume.access_types.contains(&access)
 }
 
+/// What matrices are made of.
+#[derive(Debug, Clone)]
+pub struct Matrix {
+    /// The kinds of volumes.
+    pub kinds: Vec<Kind>,
+    /// The access modes; the first is the usual one.
+    pub modes: Vec<Mode>,
+    /// The full product in place of each value once.
+    pub thorough: bool,
+}
+
+impl Matrix {
+    /// As the user says.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            kinds: kinds(config),
+            modes: config
+                .volume
+                .access_modes
+                .iter()
+                .map(|mode| Mode::from(*mode))
+                .collect(),
+            thorough: config.thorough,
+        }
+    }
+}
+
 /// The kinds of volumes that the user asks for; by default one of each access,
 /// the file system being the driver's choice.
-pub fn kinds(config: &Config) -> Vec<Kind> {
+fn kinds(config: &Config) -> Vec<Kind> {
     let volume = &config.volume;
     let asks = |access| volume.access_types.is_empty() || claims(config, access);
     let mut kinds = Vec::new();

@@ -11,6 +11,7 @@ mod facts;
 mod faults;
 mod given;
 mod grow;
+mod holdings;
 mod hooks;
 mod kind;
 mod marker;
@@ -29,8 +30,9 @@ mod wait;
 
 pub use claims::{Claims, VolumeClaim};
 pub use cx::{Asked, Cx};
-pub use facts::{Facts, kinds};
+pub use facts::{Facts, Matrix};
 pub use faults::Cover;
+pub use holdings::Holdings;
 pub use kind::Kind;
 pub use marker::Marker;
 pub use model::{Axis, Body, Check, Phase};

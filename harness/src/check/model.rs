@@ -60,6 +60,8 @@ pub enum Axis {
     Kind,
     /// Each file system that is asked for.
     FileSystem,
+    /// Each access mode that is asked for.
+    Mode,
 }
 
 impl Check {

@@ -155,6 +155,9 @@ pub enum Evidence {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         expected: Option<String>,
     },
+    /// The body ended here: what follows was asked and seen while everything was
+    /// taken back.
+    TakenBack,
     /// Anything else that was seen.
     Fact {
         /// A word or two: `marker`, `device`, `driver's namespace`.
@@ -213,4 +216,19 @@ pub struct Settled {
     pub seen_in: Vec<SeenIn>,
     /// What the driver's author should look at.
     pub look_at: String,
+}
+
+impl Settled {
+    /// What was seen until the body ended; or all, where the finding is what was
+    /// left after it.
+    pub fn evidence_of_body(&self) -> &[Evidence] {
+        let end = self
+            .evidence
+            .iter()
+            .position(|seen| *seen == Evidence::TakenBack);
+        match end {
+            Some(end) if !self.message.starts_with("left behind") => &self.evidence[..end],
+            _ => &self.evidence,
+        }
+    }
 }

@@ -98,6 +98,16 @@ pub(super) async fn shown_at(
         && let Some(mount) = theirs.at(std::path::Path::new(&target.drivers)).last()
     {
         cx.fact("driver's namespace", mount.line());
+        if let Some(holding) = table
+            .holding(&target.ours)
+            .filter(|mount| mount.shared.is_none())
+        {
+            // Whatever the driver does, nothing can propagate to here.
+            let at = holding.point.display();
+            return Err(Stop::no_host(format!(
+                "shared mount propagation: the mount at {at} is private on this node"
+            )));
+        }
         return Ok(Shown::OnlyToTheDriver(mount.line()));
     }
     Ok(Shown::Nothing(what_is_at(cx, target).await?))

@@ -95,7 +95,8 @@ pub struct Volume<'a> {
 }
 
 impl<'a> Volume<'a> {
-    pub(super) async fn get(cx: &'a Cx, want: Want) -> Result<Self, Stop> {
+    pub(super) async fn get(cx: &'a Cx, mut want: Want) -> Result<Self, Stop> {
+        want.mode = want.mode.or(cx.mode);
         let kind = match &want.kind {
             Some(kind) => kind.clone(),
             None => cx.kind()?,
@@ -380,12 +381,7 @@ pub(super) fn create_request(cx: &Cx, claim: &VolumeClaim) -> v1::CreateVolumeRe
 /// The capability that a volume is asked with, and used with.
 pub(super) fn capability(cx: &Cx, claim: &VolumeClaim) -> v1::VolumeCapability {
     let config = cx.session.config();
-    let first = config
-        .volume
-        .access_modes
-        .first()
-        .map(|mode| Mode::from(*mode));
-    let mode = claim.want.mode.or(first).unwrap_or(Mode::SingleNodeWriter);
+    let mode = claim.want.mode.unwrap_or_else(|| cx.mode());
     let flags = claim
         .want
         .flags

@@ -23,4 +23,4 @@ pub use scrub::{MASK, Scrubber};
 pub use summary::{Ways, summary};
 pub use table::table;
 pub use text::safe;
-pub use verdict::{Require, Skips, UnknownRequire, exit_code};
+pub use verdict::{Skips, exit_code};

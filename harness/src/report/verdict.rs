@@ -2,8 +2,8 @@
 
 use super::{Totals, Verdict};
 use crate::check::{Lacking, Outcome, Settled};
+use crate::config::Require;
 use std::fmt;
-use std::str::FromStr;
 
 /// How many checks were skipped, by who lacks what they need.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -76,42 +76,6 @@ impl fmt::Display for Verdict {
         })
     }
 }
-
-/// The least verdict that the user takes for a success (`--require`).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Require {
-    /// Nothing failed; parts may have been left out.
-    #[default]
-    Partial,
-    /// Nothing failed, and nothing was left out but what the driver does not offer.
-    Conformant,
-}
-
-impl FromStr for Require {
-    type Err = UnknownRequire;
-
-    fn from_str(word: &str) -> Result<Self, UnknownRequire> {
-        match word {
-            "partial" => Ok(Self::Partial),
-            "conformant" => Ok(Self::Conformant),
-            _ => Err(UnknownRequire(word.to_owned())),
-        }
-    }
-}
-
-impl fmt::Display for Require {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Partial => "partial",
-            Self::Conformant => "conformant",
-        })
-    }
-}
-
-/// A word that `--require` does not know.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no verdict to require: it is `partial` or `conformant`")]
-pub struct UnknownRequire(String);
 
 /// The exit code of the command.
 ///

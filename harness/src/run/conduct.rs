@@ -8,7 +8,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use super::engine::{Engine, Finished};
 use super::plan::{Plan, Selection};
 use super::setup::{Setup, SetupError, connect, namespace_in_words};
-use crate::check::{Check, Session};
+use crate::check::{Check, Matrix, Session};
 use crate::config::Config;
 use crate::lab::{RunFolder, leftovers, state_base};
 use crate::node::Host;
@@ -128,7 +128,7 @@ pub async fn preview(request: &Request) -> Result<Preview, SetupError> {
 pub fn plan(request: &Request) -> Plan {
     Plan::of(
         request.checks,
-        &crate::check::kinds(&request.config),
+        &Matrix::of(&request.config),
         &request.selection,
     )
 }

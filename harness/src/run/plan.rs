@@ -1,6 +1,8 @@
 //! What will be run, and what not, and why.
 
-use crate::check::{Axis, Check, Facts, Kind, Lacking, Phase, Skip};
+use csi_proto::v1::volume_capability::access_mode::Mode;
+
+use crate::check::{Axis, Check, Facts, Kind, Lacking, Matrix, Phase, Skip};
 
 /// Which checks the user wants, with the meaning that `cargo test` gives to
 /// its filters.
@@ -50,6 +52,8 @@ pub struct Planned {
     pub id: String,
     /// The case.
     pub kind: Option<Kind>,
+    /// The case's access mode.
+    pub mode: Option<Mode>,
     /// Why it will not run.
     pub skip: Option<Skip>,
 }
@@ -66,10 +70,10 @@ pub struct Plan {
 impl Plan {
     /// The cases of these checks. What the driver offers is not known yet, so
     /// nothing is skipped yet: see [`Plan::against`].
-    pub fn of(checks: &[&'static Check], kinds: &[Kind], selection: &Selection) -> Self {
+    pub fn of(checks: &[&'static Check], matrix: &Matrix, selection: &Selection) -> Self {
         let mut cases: Vec<_> = checks
             .iter()
-            .flat_map(|check| cases(check, kinds))
+            .flat_map(|check| cases(check, matrix))
             .collect();
         cases.sort_by(|a, b| a.id.cmp(&b.id));
         let in_suite = cases.len();
@@ -125,24 +129,49 @@ fn lacks(case: &Planned, facts: &Facts, most_volumes: u32) -> Option<Skip> {
     })
 }
 
-fn cases(check: &'static Check, kinds: &[Kind]) -> Vec<Planned> {
-    let one = |kind: Option<Kind>| Planned {
-        check,
-        id: kind.as_ref().map_or_else(
-            || check.id.to_owned(),
-            |kind| format!("{}[{kind}]", check.id),
-        ),
-        kind,
-        skip: None,
-    };
-    let all: Vec<Kind> = match check.axes.first() {
-        None => return vec![one(None)],
-        Some(Axis::Kind) => kinds.to_vec(),
-        Some(Axis::FileSystem) => kinds
+/// The cases of a check: by default each value of each axis once, with the
+/// first of the other axis; thorough: all of them.
+fn cases(check: &'static Check, matrix: &Matrix) -> Vec<Planned> {
+    let kinds: Vec<_> = match check.axes.first() {
+        None => return vec![case(check, None, None)],
+        Some(Axis::FileSystem) => matrix
+            .kinds
             .iter()
             .filter(|kind| matches!(kind, Kind::Mount(_)))
             .cloned()
             .collect(),
+        Some(Axis::Kind | Axis::Mode) => matrix.kinds.clone(),
     };
-    all.into_iter().map(|kind| one(Some(kind))).collect()
+    let modes: Vec<_> = match check.axes.contains(&Axis::Mode) {
+        true => matrix.modes.iter().copied().map(Some).collect(),
+        false => vec![None],
+    };
+    let pairs = kinds.iter().enumerate().flat_map(|(k, kind)| {
+        let wanted = modes
+            .iter()
+            .enumerate()
+            .filter(move |(m, _)| matrix.thorough || k == 0 || *m == 0);
+        wanted.map(move |(_, mode)| case(check, Some(kind.clone()), *mode))
+    });
+    pairs.collect()
+}
+
+fn case(check: &'static Check, kind: Option<Kind>, mode: Option<Mode>) -> Planned {
+    let values = kind
+        .iter()
+        .map(ToString::to_string)
+        .chain(mode.map(|mode| mode.as_str_name().to_owned()));
+    let values = values.collect::<Vec<_>>().join(",");
+    let id = if values.is_empty() {
+        check.id.to_owned()
+    } else {
+        format!("{}[{values}]", check.id)
+    };
+    Planned {
+        check,
+        id,
+        kind,
+        mode,
+        skip: None,
+    }
 }

@@ -89,6 +89,7 @@ pub(super) async fn run_case(
         case.check,
         case.id.clone(),
         case.kind.clone(),
+        case.mode,
         session.clone(),
     ));
     let body = {
@@ -111,6 +112,7 @@ pub(super) async fn run_case(
             )))
         }
     };
+    cx.body_ended();
     let died = matches!(
         checked,
         Err(Stop::Blocked {

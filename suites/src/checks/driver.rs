@@ -1,13 +1,14 @@
 //! The run as a whole: what is judged by its history, after all other checks.
 
 use csi_harness::check;
-use csi_harness::check::{CallRecord, Check, Checked, Cx, Need, Step, Stop};
+use csi_harness::check::{CallRecord, Check, Checked, Cx, Need, Step, Stop, Want};
 
 use crate::spec;
 
 pub(super) static CHECKS: &[&Check] = &[
     &ANSWERS_EVERY_CALL,
     &EXPLAINS_REFUSALS,
+    &GATHERS_NOTHING,
     &KEEPS_SECRETS,
     &LEAVES_NOTHING,
     &SPEAKS_CSI,
@@ -167,6 +168,61 @@ async fn explains_refusals(cx: &Cx) -> Checked {
             )))
         }
     }
+}
+
+check! {
+    /// Cycles of use leave no processes, descriptors or threads behind.
+    ///
+    /// A driver runs for months: what it gathers with each volume ends with the
+    /// node out of processes or the driver out of descriptors.
+    GATHERS_NOTHING = "driver.gathers-nothing",
+    clauses: [spec::GENERAL_PROCESS_LONG_RUNNING],
+    needs: Need::All(&[Need::ANY_VOLUME, Need::DriverNamespace]),
+    phase: Alone,
+    volumes: 1, calls: 60,
+    seen_in: ["ctrox/csi-s3#74" => "helpers that were never waited for stayed as zombies",
+              "kubernetes-sigs/aws-efs-csi-driver#175" => "zombies of mount helpers"],
+    look_at: "wait for every child that is started, and close what is opened, on the ways of an error too",
+    run: gathers_nothing,
+}
+
+/// So many that one more a cycle stands out from a pool that fills up.
+const CYCLES: u64 = 8;
+
+async fn gathers_nothing(cx: &Cx) -> Checked {
+    let volume = cx.volume(Want::any()).await?;
+    let cycle = async || -> Checked {
+        let staged = volume.stage().await?;
+        staged.publish("a").await?.unpublish().await?;
+        staged.unstage().await
+    };
+    cycle().await?;
+    let before = cx.holdings().await?;
+    for _ in 0..CYCLES {
+        cycle().await?;
+    }
+    let after = cx.holdings().await?;
+    cx.fact(
+        "the driver's process",
+        format!("after one cycle {before}; after {CYCLES} more {after}"),
+    );
+    if after.zombies >= before.zombies + CYCLES {
+        return Err(Stop::fail(format!(
+            "{} zombies more after {CYCLES} cycles",
+            after.zombies - before.zombies
+        )));
+    }
+    for (what, before, after) in [
+        ("descriptors", before.descriptors, after.descriptors),
+        ("threads", before.threads, after.threads),
+    ] {
+        if after >= before + CYCLES {
+            return Err(Stop::Warn(format!(
+                "{before} {what} before, {after} after {CYCLES} cycles"
+            )));
+        }
+    }
+    Ok(())
 }
 
 check! {

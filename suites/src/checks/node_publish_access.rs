@@ -9,6 +9,7 @@ use csi_proto::v1::volume_capability::access_mode::Mode;
 use crate::spec;
 
 pub(super) static CHECKS: &[&Check] = &[
+    &ACCESS_MODE,
     &CAPABILITY_REQUIRED,
     &FLAGS,
     &WITHOUT_STAGE,
@@ -21,6 +22,37 @@ pub(super) static CHECKS: &[&Check] = &[
     &UNKNOWN_VOLUME,
     &VOLUME_ID_REQUIRED,
 ];
+
+check! {
+    /// A volume is published as its access mode says: writers write, readers do not.
+    ///
+    /// The volume can be used as its capability says, or the call fails.
+    ACCESS_MODE = "node-publish.access-mode-is-kept",
+    clauses: [spec::NODE_PUBLISH_CAPABILITY_HONOURED],
+    needs: Need::ANY_VOLUME,
+    axes: [Kind, Mode],
+    volumes: 1, calls: 12,
+    look_at: "what each access mode that CreateVolume accepts becomes in the mount",
+    run: access_mode,
+}
+
+async fn access_mode(cx: &Cx) -> Checked {
+    let staged = cx.volume(Want::any()).await?.stage().await?;
+    let target = staged.publish("a").await?;
+    let mode = cx.mode();
+    let reader = matches!(mode, Mode::SingleNodeReaderOnly | Mode::MultiNodeReaderOnly);
+    if !reader {
+        return target.write(&Marker::new()).await;
+    }
+    match target.try_write(&Marker::new()).await? {
+        Err(_) => Ok(()),
+        // The kubelet says readonly besides, where it matters.
+        Ok(()) => Err(Stop::Warn(format!(
+            "published as {}, the volume takes a write",
+            mode.as_str_name()
+        ))),
+    }
+}
 
 check! {
     /// A volume that is published read-only takes no write.

@@ -37,6 +37,7 @@ fn render(check: &Check, width: usize) -> String {
                 Axis::Kind => {
                     "one for each file system that is asked for, and one for raw block".into()
                 }
+                Axis::Mode => "one for each access mode that is asked for".into(),
                 Axis::FileSystem => "one for each file system that is asked for".into(),
             },
         );

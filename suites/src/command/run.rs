@@ -9,7 +9,7 @@ use csi_drivers::defect::Defects;
 use csi_harness::config::{self, Config};
 use csi_harness::lab::{Scratch, state_base};
 use csi_harness::node::Host;
-use csi_harness::report::{Require, Ways, exit_code};
+use csi_harness::report::{Ways, exit_code};
 use csi_harness::run::{Request, Selection, Setup, conduct};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -214,10 +214,7 @@ fn rerun(args: &RunArgs) -> String {
 }
 
 fn checked(runtime: Runtime, request: Request, rerun: String) -> Result<ExitCode, Wrong> {
-    let require = match request.config.require {
-        config::Require::Partial => Require::Partial,
-        config::Require::Conformant => Require::Conformant,
-    };
+    let require = request.config.require;
     let dir = request.config.report_dir.clone();
     let dir = dir.unwrap_or_else(|| PathBuf::from(REPORT_DIR));
     // Known now rather than after minutes of work.
