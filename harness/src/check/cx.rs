@@ -167,7 +167,11 @@ impl Cx {
         if self.check.owns.contains(&step) {
             Stop::Fail(why)
         } else {
-            Stop::Blocked { step, why }
+            Stop::Blocked {
+                step,
+                why,
+                refused: false,
+            }
         }
     }
 
@@ -254,7 +258,14 @@ impl<T> Asked<T> {
     /// A finding, or blocked.
     pub fn ok_or(self, cx: &Cx, step: Step) -> Result<T, Stop> {
         self.answer
-            .map_err(|refusal| cx.blame(step, told(&self.rpc, &refusal)))
+            .map_err(|refusal| match cx.blame(step, told(&self.rpc, &refusal)) {
+                Stop::Blocked { step, why, .. } => Stop::Blocked {
+                    step,
+                    why,
+                    refused: true,
+                },
+                finding => finding,
+            })
     }
 
     /// OK is a finding, and so is a refusal with another code.

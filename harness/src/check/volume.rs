@@ -166,6 +166,21 @@ impl<'a> Volume<'a> {
         f(self.cx.claims().of(self.handle))
     }
 
+    /// What is written to it is there when it is published again: so of every
+    /// volume but those that live and die with their pod (inline, ephemeral).
+    ///
+    /// # Errors
+    /// This one is ephemeral.
+    pub fn keeps_data(&self) -> Result<(), Stop> {
+        let said = self.with(|claim| claim.context.get("csi.storage.k8s.io/ephemeral").cloned());
+        match said.as_deref() {
+            Some("true") => Err(Stop::not_offered(
+                "data that outlives its pod (the volume is ephemeral)",
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Its id, as the driver gave it.
     pub fn id(&self) -> String {
         self.with(|claim| claim.id.clone()).unwrap_or_default()

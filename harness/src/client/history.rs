@@ -143,6 +143,11 @@ impl History {
         inner.deaths.push(Death { how, suspects });
     }
 
+    /// The driver is gone for good: that explains every call that broke.
+    pub fn gone(&self) {
+        self.lock().broken.clear();
+    }
+
     /// Calls made so far.
     pub fn calls(&self) -> u64 {
         self.lock().calls
