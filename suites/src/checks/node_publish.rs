@@ -10,6 +10,7 @@ pub(super) static CHECKS: &[&Check] = &[
     &DATA_STAYS,
     &FRESH_IS_EMPTY,
     &TYPE_IS_AS_ASKED,
+    &RAW_IS_RAW,
     &REACHES_THE_NODE,
     &REPEAT,
     &TARGET_IS_A_DEVICE,
@@ -79,6 +80,34 @@ async fn target_is_a_device(cx: &Cx) -> Checked {
             "the device has {size} bytes, CreateVolume said {capacity}"
         ))),
         _ => Ok(()),
+    }
+}
+
+check! {
+    /// A new block volume holds no file system.
+    ///
+    /// Who asks for a raw device writes to it from its first byte: a driver that
+    /// formats it anyway does so again when what it finds is not to its liking.
+    RAW_IS_RAW = "node-publish.new-block-volume-is-raw",
+    clauses: [spec::NODE_PUBLISH_BLOCK_AT_TARGET, spec::NODE_PUBLISH_CAPABILITY_HONOURED],
+    needs: Need::All(&[Need::BLOCK, Need::OwnVolumes]),
+    volumes: 1, calls: 10,
+    seen_in: ["vultr/vultr-csi#406" => "block volumes were formatted"],
+    look_at: "whether the access type of the capability is looked at before mkfs is run",
+    run: raw_is_raw,
+}
+
+async fn raw_is_raw(cx: &Cx) -> Checked {
+    let want = Want {
+        fresh: true,
+        ..Want::of(Kind::Block)
+    };
+    let target = cx.volume(want).await?.stage().await?.publish("a").await?;
+    match target.file_system_on_device().await? {
+        Some(found) => Err(Stop::fail(format!(
+            "the new block volume holds a file system: {found}"
+        ))),
+        None => Ok(()),
     }
 }
 
