@@ -146,7 +146,7 @@ check! {
 async fn busy(cx: &Cx) -> Checked {
     let staged = cx.volume(Want::any()).await?.stage().await?;
     let target = staged.publish("a").await?;
-    let marker = Marker::new();
+    let marker = Marker::new()?;
     target.write(&marker).await?;
     let holder = target.hold_open(&marker)?;
     let asked = target.ask_unpublish().await?;
@@ -181,7 +181,7 @@ check! {
 async fn data_survives(cx: &Cx) -> Checked {
     let staged = cx.volume(Want::any()).await?.stage().await?;
     let target = staged.publish("a").await?;
-    let marker = Marker::new();
+    let marker = Marker::new()?;
     target.write(&marker).await?;
     let cover = target.cover()?;
     // An error is fair: the target is not as the driver left it.
