@@ -290,6 +290,7 @@ impl<'a> Staged<'a> {
         request: v1::NodePublishVolumeRequest,
         target: &OurPath,
     ) -> Result<Asked<v1::NodePublishVolumeResponse>, Stop> {
+        see::mounts_at(self.volume.cx, target, "before").await?;
         self.volume.with(|claim| {
             claim.loops_before.get_or_insert_with(see::disks);
             for list in [&mut claim.published, &mut claim.targets] {
@@ -332,7 +333,6 @@ impl<'a> Staged<'a> {
     ) -> Result<Published<'a>, Stop> {
         let (mut request, target) = self.publish_request(name)?;
         change(&mut request);
-        see::mounts_at(self.volume.cx, &target, "before").await?;
         let asked = self.send_publish(request.clone(), &target).await?;
         let access = self.volume.access();
         if let Some(refusal) = asked.refusal()

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::record::CallRecord;
 use super::reply::Answer;
-use crate::check::CallRecord;
 
 /// A call that was sent and not answered yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,6 +141,11 @@ impl History {
         let cut = |call: &&CallRecord| call.code == "broken" && !call.check.is_empty();
         let suspects = broken.iter().filter(cut).cloned().collect();
         inner.deaths.push(Death { how, suspects });
+    }
+
+    /// The driver is gone for good: that explains every call that broke.
+    pub fn gone(&self) {
+        self.lock().broken.clear();
     }
 
     /// Calls made so far.

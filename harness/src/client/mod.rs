@@ -7,10 +7,12 @@
 mod codec;
 mod connect;
 mod history;
+mod record;
 mod reply;
 
 pub use connect::{Connection, NoConnection};
 pub use history::{Death, History, InFlight, Missed};
+pub use record::CallRecord;
 pub use reply::{Answer, Code, Refusal, Reply};
 
 use codec::Raw;
@@ -22,7 +24,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::check::CallRecord;
 use crate::config::Endpoint;
 
 /// How long a call may take: the kubelet's two minutes, unless the user says
@@ -200,12 +201,19 @@ impl Client {
     }
 }
 
-/// Whether an answer holds a secret. Short values stand in many an answer by
-/// chance.
+/// Whether an answer holds a secret, as it is or as it stands within quotes.
+/// Short values stand in many an answer by chance.
 fn echoes(record: &CallRecord, secret: &str) -> bool {
     const SHORTEST: usize = 8;
-    secret.len() >= SHORTEST
-        && (record.message.contains(secret) || record.response.to_string().contains(secret))
+    if secret.len() < SHORTEST {
+        return false;
+    }
+    let quoted = serde_json::Value::from(secret).to_string();
+    let within = quoted.strip_prefix('"').unwrap_or(&quoted);
+    let within = within.strip_suffix('"').unwrap_or(within);
+    record.message.contains(secret)
+        || record.message.contains(within)
+        || record.response.to_string().contains(within)
 }
 
 fn read_response<R: Rpc>(bytes: &[u8]) -> (Answer<R::Response>, serde_json::Value) {

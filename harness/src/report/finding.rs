@@ -20,6 +20,8 @@ pub struct FindingContext {
     pub rerun: String,
     /// The folder of this check's evidence, where there is one.
     pub evidence_dir: Option<String>,
+    /// Other cases of the check with the same outcome.
+    pub also: Vec<String>,
     /// The columns to wrap at.
     pub width: usize,
 }
@@ -28,8 +30,13 @@ pub struct FindingContext {
 /// out), ended by a newline. Whatever a driver said is made safe for a terminal.
 pub fn render(check: &Settled, context: &FindingContext) -> String {
     let mut page = Page::new(context.width);
+    let body = Settled {
+        evidence: check.evidence_of_body().to_vec(),
+        ..check.clone()
+    };
+    let check = &body;
     header(&mut page, check);
-    sentences(&mut page, check);
+    sentences(&mut page, check, &context.also);
     calls::render(&mut page, check);
     mounts::render(&mut page, check);
     facts(&mut page, check);
@@ -95,12 +102,15 @@ fn source(basis: Basis) -> &'static str {
 }
 
 /// What was found, and what was to hold instead.
-fn sentences(page: &mut Page, check: &Settled) {
+fn sentences(page: &mut Page, check: &Settled, also: &[String]) {
     if check.message.is_empty() {
         page.paragraph(&check.headline);
     } else {
         page.paragraph(&safe(&check.message, MAX_SENTENCE));
         page.row("must hold", &check.headline);
+    }
+    if !also.is_empty() {
+        page.row("the same", &safe(&also.join(", "), MAX_SENTENCE));
     }
     if let Some(reason) = &check.expected {
         page.row(

@@ -158,6 +158,7 @@ impl Scrubber {
 
     fn scrub_evidence(&self, evidence: &mut Evidence) {
         match evidence {
+            Evidence::TakenBack => {}
             Evidence::Call(call) => self.scrub_call(call),
             Evidence::Mounts {
                 path,

@@ -36,6 +36,7 @@ impl Ways {
                 .evidence
                 .as_ref()
                 .map(|dir| dir.join(id).display().to_string()),
+            also: Vec::new(),
             width,
         }
     }
@@ -67,14 +68,25 @@ pub fn summary(report: &Report, ways: &Ways, width: usize) -> String {
         Outcome::Error,
         Outcome::Fail,
     ] {
-        parts.extend(
-            of(report, outcome)
-                .map(|check| finding::render(check, &ways.context(&check.id, width))),
-        );
+        let all: Vec<&Settled> = of(report, outcome).collect();
+        // The cases of one check mostly fail alike: one is told in full.
+        for cases in all.chunk_by(|a, b| base(&a.id) == base(&b.id)) {
+            let Some((first, others)) = cases.split_first() else {
+                continue;
+            };
+            let mut context = ways.context(&first.id, width);
+            context.also = others.iter().map(|check| check.id.clone()).collect();
+            parts.push(finding::render(first, &context));
+        }
     }
     parts.push(closing(report, ways, width));
     parts.retain(|part| !part.is_empty());
     parts.join("\n")
+}
+
+/// The id of a check without its case.
+fn base(id: &str) -> &str {
+    id.split('[').next().unwrap_or(id)
 }
 
 fn of(report: &Report, outcome: Outcome) -> impl Iterator<Item = &Settled> {

@@ -72,7 +72,9 @@ impl Engine {
         self.phase(alone, 1, Phase::Alone).await;
         self.close().await;
         // What judges the run is asked even of a driver that is gone.
-        self.gone = None;
+        if self.gone.take().is_some() {
+            self.session.history().gone();
+        }
         self.phase(last, 1, Phase::Last).await;
         self.book.settled.sort_by(|a, b| a.id.cmp(&b.id));
         Finished {
@@ -257,6 +259,7 @@ fn abandoned(case: Planned, why: &str) -> Ended {
         Err(Stop::Blocked {
             step: Step::Alive,
             why: why.to_owned(),
+            refused: false,
         }),
     )
 }

@@ -112,6 +112,7 @@ pub(super) async fn run_case(
             )))
         }
     };
+    cx.body_ended();
     let died = matches!(
         checked,
         Err(Stop::Blocked {

@@ -5,6 +5,7 @@ use serde_json::json;
 
 fn context(check: &Settled, width: usize) -> FindingContext {
     FindingContext {
+        also: Vec::new(),
         rerun: format!("cargo test --test conformance -- --exact {}", check.id),
         evidence_dir: Some(format!("target/conformance/7f3a/{}", check.id)),
         width,

@@ -12,6 +12,7 @@ use crate::shell::quoted;
 /// The finding as the console shows it; in colours only for a terminal.
 pub(super) fn rendered(check: &Settled) -> String {
     let context = FindingContext {
+        also: Vec::new(),
         rerun: rerun(&check.id),
         evidence_dir: None,
         width: terminal::width(&std::io::stdout()),

@@ -1,0 +1,141 @@
+//! One run of the command against one driver.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use csi_harness::check::Outcome;
+use csi_harness::node::loops;
+use csi_harness::report::{Report, json};
+
+/// No run takes nearly as long: it only keeps a hang from being one.
+const WATCHDOG: Duration = Duration::from_secs(600);
+
+/// Checks by id and what came of them, with the cases that it came of.
+pub(crate) type Red = BTreeMap<(String, &'static str), Vec<String>>;
+
+/// What a run said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) report: Report,
+    /// All that is neither a pass nor a skip nor blocked.
+    pub(crate) red: Red,
+}
+
+/// Runs the suite against the loop driver with this defect; empty: with none.
+///
+/// # Errors
+/// There is no report, or something is left on the node.
+pub(crate) fn run(defect: &str) -> Result<Said, Box<dyn Error>> {
+    let place = tempfile::Builder::new().prefix("csi-defect-").tempdir()?;
+    let base = place.path().canonicalize()?;
+    let state = base.join("state");
+    let reports = base.join("report");
+    let output = base.join("output");
+    let mut command = command(&state);
+    command
+        .args(["run", "--driver", "loop", "--report-dir"])
+        .arg(&reports)
+        .stdin(Stdio::null())
+        .stdout(File::create(&output)?)
+        .stderr(File::options().append(true).open(&output)?);
+    if !defect.is_empty() {
+        command.args(["--defect", defect]);
+    }
+    if WAITS.contains(&defect) {
+        command.args(["--deadline", "2s"]);
+    }
+    let status = to_its_end(&mut command)?;
+    let written = || fs::read_to_string(&output).unwrap_or_default();
+    let report = json::read(&reports)
+        .map_err(|error| format!("no report: {error}; {status}: {}", written()))?;
+    if written().contains("panicked") {
+        return Err(format!("the harness panicked: {}", written()).into());
+    }
+    left_nothing(&state)?;
+    Ok(Said {
+        code: status.code(),
+        red: red(&report),
+        report,
+    })
+}
+
+/// These let the harness wait until a deadline. The others keep the usual one:
+/// a busy machine must not look like a driver that hangs.
+const WAITS: [&str; 2] = ["lock-not-released", "never-answers"];
+
+/// The command, with nothing of our own environment that it would heed.
+fn command(state: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_csi-conformance"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("CSI_") {
+            command.env_remove(name);
+        }
+    }
+    command
+        .env("CSI_CONFORMANCE_STATE", state)
+        // No configuration lies there.
+        .current_dir("/")
+        .env_remove("RUST_LOG");
+    command
+}
+
+fn to_its_end(command: &mut Command) -> Result<ExitStatus, Box<dyn Error>> {
+    let mut child = command.spawn()?;
+    let until = Instant::now() + WATCHDOG;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if Instant::now() > until {
+            child.kill()?;
+            child.wait()?;
+            return Err(format!("it did not end within {WATCHDOG:?}").into());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn left_nothing(state: &Path) -> Result<(), Box<dyn Error>> {
+    let runs = fs::read_dir(state.join("runs")).map_or(0, |listed| listed.count());
+    if runs > 0 {
+        return Err(format!("{runs} runs are left below {}", state.display()).into());
+    }
+    let left: Vec<_> = loops()?
+        .into_iter()
+        .filter(|device| device.backing.starts_with(state))
+        .map(|device| format!("/dev/loop{}", device.number))
+        .collect();
+    match left.is_empty() {
+        true => Ok(()),
+        false => Err(format!("left after the run: {}", left.join(", ")).into()),
+    }
+}
+
+fn red(report: &Report) -> Red {
+    let mut red = Red::new();
+    for check in &report.checks {
+        let word = match check.outcome {
+            Outcome::Fail => "fail",
+            Outcome::Warn => "warn",
+            Outcome::Unknown => "unknown",
+            Outcome::Error => "error",
+            Outcome::ExpectedFail => "expected_fail",
+            Outcome::Pass | Outcome::Skip | Outcome::Blocked => continue,
+        };
+        let (id, case) = check
+            .id
+            .split_once('[')
+            .map_or((check.id.as_str(), ""), |(id, case)| {
+                (id, case.trim_end_matches(']'))
+            });
+        red.entry((id.to_owned(), word))
+            .or_default()
+            .push(case.to_owned());
+    }
+    red
+}

@@ -1,0 +1,268 @@
+//! What the suite has to say of each defect.
+
+use csi_harness::check::Outcome;
+
+/// One line of the table.
+#[derive(Debug)]
+pub(crate) struct Row {
+    /// The defect; empty: the honest driver.
+    pub(crate) defect: &'static str,
+    pub(crate) expect: Expect,
+}
+
+/// What is due.
+#[derive(Debug)]
+pub(crate) enum Expect {
+    /// Nothing is found.
+    Clean,
+    /// It is caught.
+    Caught {
+        /// Checks (without their case) of which at least one case has this
+        /// outcome.
+        must: &'static [(&'static str, Outcome)],
+        /// Checks that look at the same thing from another side. A star at the
+        /// end stands for anything.
+        may: &'static [&'static str],
+    },
+    /// Nothing is found, and that is a gap: why it is there still.
+    NotYet(&'static str),
+}
+
+const fn caught(
+    defect: &'static str,
+    must: &'static [(&'static str, Outcome)],
+    may: &'static [&'static str],
+) -> Row {
+    Row {
+        defect,
+        expect: Expect::Caught { must, may },
+    }
+}
+
+const fn not_yet(defect: &'static str, why: &'static str) -> Row {
+    Row {
+        defect,
+        expect: Expect::NotYet(why),
+    }
+}
+
+use Outcome::{Fail, Warn};
+
+/// Every defect of the loop driver, and the honest driver.
+pub(crate) const ROWS: &[Row] = &[
+    Row {
+        defect: "",
+        expect: Expect::Clean,
+    },
+    // The defects that the suite was first made for.
+    caught(
+        "publish-binds-unmounted-staging",
+        &[("node-publish.without-stage-is-refused", Fail)],
+        &[],
+    ),
+    caught(
+        "mount-error-swallowed",
+        &[("node-stage.failed-mount-is-an-error", Fail)],
+        &[],
+    ),
+    caught(
+        "unpublish-ok-still-mounted",
+        &[("node-unpublish.busy-is-not-ok", Fail)],
+        &["node-unpublish.data-survives-a-second-mount"],
+    ),
+    caught(
+        "unstage-ok-still-mounted",
+        &[("node-unstage.busy-is-not-ok", Fail)],
+        &[],
+    ),
+    caught(
+        "stack-on-repeat-publish",
+        &[("node-publish.repeat-mounts-once", Fail)],
+        &["node-publish.twice-at-once-mounts-once"],
+    ),
+    caught(
+        "loop-left-after-unstage",
+        &[("node-unstage.device-is-released", Fail)],
+        &[],
+    ),
+    caught(
+        "readonly-flag-ignored",
+        &[("node-publish.read-only-takes-no-write", Fail)],
+        &[
+            "node-publish.read-only-leaves-the-writer",
+            // Another `readonly` is one of the arguments it tries.
+            "node-publish.other-arguments-are-not-ok",
+        ],
+    ),
+    caught(
+        "ro-bind-single-call",
+        &[("node-publish.read-only-takes-no-write", Fail)],
+        &["node-publish.read-only-leaves-the-writer"],
+    ),
+    caught(
+        "mount-flags-dropped",
+        &[("node-publish.mount-flags-are-in-force", Fail)],
+        // It makes the mount fail by a flag that nobody knows.
+        &["node-stage.failed-mount-is-an-error"],
+    ),
+    caught(
+        "target-dir-left",
+        &[("node-unpublish.target-is-removed", Fail)],
+        &[],
+    ),
+    caught(
+        "umount-once-then-removeall",
+        &[("node-unpublish.data-survives-a-second-mount", Fail)],
+        // What is busy is emptied as well.
+        &["node-unpublish.busy-is-not-ok"],
+    ),
+    caught(
+        "mount-in-private-namespace",
+        &[("node-publish.mount-reaches-the-node", Fail)],
+        &[],
+    ),
+    caught(
+        "repeat-unpublish-fails",
+        &[
+            ("node-unpublish.repeat-is-ok", Fail),
+            ("node-unstage.repeat-is-ok", Fail),
+        ],
+        &[],
+    ),
+    caught(
+        "stats-of-parent-fs",
+        &[("node-stats.not-of-the-nodes-disk", Fail)],
+        &["node-stats.numbers-are-true"],
+    ),
+    caught(
+        "published-nothing",
+        &[("node-publish.target-is-mounted", Fail)],
+        &["node-publish.target-is-a-block-device"],
+    ),
+    caught(
+        "wrong-volume",
+        &[("node-publish.volumes-are-apart", Fail)],
+        // Whatever is written, read or measured belongs to another volume, and
+        // whose unmount is answered is as little told.
+        &[
+            "node-expand.*",
+            "node-publish.*",
+            "node-stage.keeps-the-data",
+            "node-stats.*",
+            "node-unpublish.*",
+            "node-unstage.*",
+            "delete-volume.in-use-is-refused",
+            "create-volume.odd-size-is-not-rounded-down",
+            "driver.leaves-nothing",
+        ],
+    ),
+    caught("never-answers", &[("driver.answers-every-call", Fail)], &[]),
+    caught("dies", &[("driver.stays-alive", Fail)], &[]),
+    // Others, for which there is a check already.
+    caught(
+        "delete-in-use-ok",
+        &[("delete-volume.in-use-is-refused", Fail)],
+        &[],
+    ),
+    caught("edge-request-panics", &[("driver.stays-alive", Fail)], &[]),
+    caught(
+        "expand-noop-ok",
+        &[("node-expand.grows-and-keeps-the-data", Fail)],
+        &[],
+    ),
+    caught(
+        "no-per-volume-lock",
+        &[("node-stage.twice-at-once-mounts-once", Fail)],
+        &[
+            "node-publish.twice-at-once-mounts-once",
+            "node-unstage.device-is-released",
+        ],
+    ),
+    caught(
+        "ro-block-bind-only",
+        &[("node-publish.read-only-takes-no-write", Warn)],
+        &[],
+    ),
+    caught("secret-in-log", &[("driver.keeps-secrets", Fail)], &[]),
+    caught(
+        "size-rounded-down",
+        &[("create-volume.odd-size-is-not-rounded-down", Fail)],
+        &[],
+    ),
+    caught(
+        "snsw-not-enforced",
+        &[("node-publish.single-writer-is-single", Warn)],
+        &[],
+    ),
+    caught(
+        "unadvertised-rpc-panics",
+        &[("driver.stays-alive", Fail)],
+        &[],
+    ),
+    caught(
+        "wipes-on-stage",
+        &[("node-stage.keeps-the-data", Fail)],
+        &["node-expand.grows-and-keeps-the-data"],
+    ),
+    caught("wrong-stats", &[("node-stats.numbers-are-true", Fail)], &[]),
+    // Caught by its consequences: every check that has a call refused on its way.
+    caught(
+        "lock-not-released",
+        &[("node-unpublish.busy-is-not-ok", Fail)],
+        &["*"],
+    ),
+    // Gaps.
+    not_yet(
+        "already-mounted-no-health-check",
+        "no check cuts a disk short or fails a file system under a mount",
+    ),
+    not_yet(
+        "already-mounted-no-identity-check",
+        "no check mounts another volume at the staging path first",
+    ),
+    not_yet(
+        "block-formatted-as-mount",
+        "no check reads a raw volume before anything wrote to it",
+    ),
+    not_yet(
+        "chmod-on-publish",
+        "no check looks at the owner and the mode of the volume's root",
+    ),
+    not_yet(
+        "estale-blocks-unpublish",
+        "no check makes the target unreadable before it is unpublished",
+    ),
+    not_yet(
+        "format-on-unreadable",
+        "no check makes a formatted disk unreadable while it is staged",
+    ),
+    not_yet(
+        "global-mutex",
+        "no check measures one volume's calls while another's hangs",
+    ),
+    not_yet(
+        "lazy-umount-hides-busy",
+        "no check asks the device itself whether it is still in use after an unmount",
+    ),
+    not_yet(
+        "same-handle-context-ignored",
+        "no check sends one volume id with two contexts",
+    ),
+    not_yet(
+        "stage-error-dir-then-ok",
+        "no check makes a stage fail once and repeats it",
+    ),
+    not_yet(
+        "stage-error-leaves-device",
+        "no check makes a stage fail after the device is attached",
+    ),
+    not_yet(
+        "stale-socket-crashloop",
+        "no check kills the driver and starts it again",
+    ),
+    not_yet(
+        "state-on-private-path",
+        "no check kills the driver and starts it again",
+    ),
+    not_yet("zombie-children", "no check counts the driver's processes"),
+];

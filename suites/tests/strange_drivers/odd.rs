@@ -1,0 +1,190 @@
+//! What is odd and not wrong: at most a warning.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use csi_harness::check::Outcome;
+use csi_proto::v1;
+use csi_proto::v1::node_service_capability as node;
+use csi_proto::v1::plugin_capability::service::Type::ControllerService;
+use libtest_mimic::Trial;
+use prost::Message;
+
+use super::folders::{Folders, INVALID_ARGUMENT, service};
+use super::server::Answer;
+use super::world::{Place, Said, Tested, World};
+
+pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
+    vec![
+        world.trial("odd::capabilities_that_say_nothing", empty),
+        world.trial("odd::capabilities_of_a_later_release", later),
+        world.trial("odd::the_same_capability_twice", twice),
+        world.trial("odd::no_version", no_version),
+        world.trial("odd::probe_without_ready", probe_without_ready),
+        world.trial("odd::refusals_with_details_and_no_words", no_words),
+        world.trial("statics::bind_mounts_of_volumes_that_are_there", statics),
+        world.trial("statics::a_volume_that_is_only_read", only_read),
+    ]
+}
+
+fn with(place: &Place, answers: Vec<(&'static str, Vec<u8>)>) -> Result<Said, Box<dyn Error>> {
+    let driver = Folders::creating(&place.volumes()).but(move |call| {
+        let other = answers.iter().find(|(method, _)| *method == call.method);
+        other.map(|(_, message)| Answer::Ok(message.clone()))
+    });
+    let said = place.against(
+        driver,
+        "checks: {only: [get-plugin, probe, node-get, driver]}",
+    )?;
+    said.nothing_fails()?;
+    Ok(said)
+}
+
+fn plugin(numbers: &[i32]) -> Vec<u8> {
+    let capabilities = numbers.iter().map(|number| service(*number)).collect();
+    v1::GetPluginCapabilitiesResponse { capabilities }.encode_to_vec()
+}
+
+fn node(numbers: &[i32]) -> Vec<u8> {
+    let capability = |number: &i32| v1::NodeServiceCapability {
+        r#type: Some(node::Type::Rpc(node::Rpc { r#type: *number })),
+    };
+    let capabilities = numbers.iter().map(capability).collect();
+    v1::NodeGetCapabilitiesResponse { capabilities }.encode_to_vec()
+}
+
+/// A warning of this check, and of no other.
+fn warns(said: &Said, ids: &[&str]) -> Tested {
+    let red = said.red();
+    let due: Vec<_> = ids.iter().map(|id| (Outcome::Warn, *id)).collect();
+    match red == due {
+        true => Ok(()),
+        false => Err(format!("{ids:?} had to warn: {}", said.told()).into()),
+    }
+}
+
+fn empty(place: &Place) -> Tested {
+    let controller = ControllerService as i32;
+    let mut nothing =
+        v1::GetPluginCapabilitiesResponse::decode(plugin(&[0, controller]).as_slice())?;
+    nothing.capabilities.push(v1::PluginCapability::default());
+    let nothing = nothing.encode_to_vec();
+    let said = with(
+        place,
+        vec![
+            ("GetPluginCapabilities", nothing),
+            ("NodeGetCapabilities", node(&[0])),
+        ],
+    )?;
+    let ids = said.red();
+    match ids
+        .iter()
+        .any(|(_, id)| *id == "get-plugin-capabilities.entries-say-something")
+    {
+        true => Ok(()),
+        false => Err(format!("an empty entry is worth a warning: {}", said.told()).into()),
+    }
+}
+
+fn later(place: &Place) -> Tested {
+    let controller = ControllerService as i32;
+    let said = with(
+        place,
+        vec![
+            ("GetPluginCapabilities", plugin(&[controller, 99])),
+            ("NodeGetCapabilities", node(&[99])),
+        ],
+    )?;
+    let known = said.report.driver.capabilities.get("plugin");
+    assert!(
+        known.is_some_and(|known| known.contains(&"(99)".to_owned())),
+        "{known:?}"
+    );
+    warns(&said, &[])
+}
+
+fn twice(place: &Place) -> Tested {
+    let controller = ControllerService as i32;
+    with(
+        place,
+        vec![("GetPluginCapabilities", plugin(&[controller, controller]))],
+    )
+    .map(drop)
+}
+
+fn no_version(place: &Place) -> Tested {
+    let info = v1::GetPluginInfoResponse {
+        name: "folders.test".into(),
+        ..Default::default()
+    };
+    let said = with(place, vec![("GetPluginInfo", info.encode_to_vec())])?;
+    warns(&said, &["get-plugin-info.version-is-set"])
+}
+
+fn probe_without_ready(place: &Place) -> Tested {
+    let probe = v1::ProbeResponse { ready: None }.encode_to_vec();
+    warns(&with(place, vec![("Probe", probe)])?, &[])
+}
+
+/// `grpc-status-details-bin` holds what some libraries put into it; there is no
+/// message beside it.
+fn no_words(place: &Place) -> Tested {
+    let folders = Folders::creating(&place.volumes());
+    let honest = folders.clone();
+    let driver = folders.but(move |call| match honest.answer(call) {
+        Answer::Refuse(INVALID_ARGUMENT, _) => Some(Answer::Details(INVALID_ARGUMENT, "CAMSAA")),
+        _ => None,
+    });
+    let said = place.against(
+        driver,
+        "checks: {only: [is-required, driver]}\nvolume: {access_types: [mount]}",
+    )?;
+    // That a refusal has words is a MUST of the specification; the codes count
+    // all the same.
+    said.only_fails("driver.explains-refusals").map(drop)
+}
+
+const STATICS: &str = "
+volume: {access_types: [mount], access_modes: [SINGLE_NODE_WRITER]}
+volumes:
+- {id: a, scratch: true}
+- {id: b, scratch: true}
+- {id: c, scratch: true}
+";
+
+/// A node service alone, with volumes that others made; a second unpublish is
+/// NOT_FOUND there.
+fn statics(place: &Place) -> Tested {
+    for volume in ["a", "b", "c"] {
+        std::fs::create_dir(place.volumes().join(volume))?;
+    }
+    let said = place.against(Folders::of(&place.volumes()).honest(), STATICS)?;
+    said.nothing_fails()?;
+    let mounted = said
+        .report
+        .checks
+        .iter()
+        .filter(|check| check.id.starts_with("node-publish") && check.outcome == Outcome::Pass);
+    match mounted.count() {
+        0 => Err(format!("nothing was published: {}", said.told()).into()),
+        _ => Ok(()),
+    }
+}
+
+/// Nothing is written to what is not marked as `scratch`.
+fn only_read(place: &Place) -> Tested {
+    let volume = place.volumes().join("a");
+    std::fs::create_dir(&volume)?;
+    std::fs::write(volume.join("of-the-user"), "kept")?;
+    let said = place.against(
+        Folders::of(&place.volumes()).honest(),
+        "volume: {access_types: [mount]}\nvolumes: [{id: a}]",
+    )?;
+    said.nothing_fails()?;
+    let there: Vec<_> = std::fs::read_dir(&volume)?
+        .map(|entry| entry.map(|entry| entry.file_name()))
+        .collect::<Result<_, _>>()?;
+    assert_eq!(there, ["of-the-user"]);
+    assert_eq!(std::fs::read_to_string(volume.join("of-the-user"))?, "kept");
+    Ok(())
+}
