@@ -152,7 +152,7 @@ check! {
 async fn writer_can_write(cx: &Cx) -> Checked {
     let staged = cx.volume(Want::any()).await?.stage().await?;
     let target = staged.publish("a").await?;
-    let marker = Marker::new();
+    let marker = Marker::new()?;
     if let Err(why) = target.try_write(&marker).await? {
         let reader = target.is_read_only().await?;
         let told = format!("a writer published the volume, and cannot write: {why}");
@@ -245,7 +245,7 @@ async fn data_stays(cx: &Cx) -> Checked {
     volume.keeps_data()?;
     let staged = volume.stage().await?;
     let first = staged.publish("a").await?;
-    let marker = Marker::new();
+    let marker = Marker::new()?;
     first.write(&marker).await?;
     first.unpublish().await?;
     staged.publish("b").await?.shows(&marker).await
@@ -271,7 +271,7 @@ async fn volumes_are_apart(cx: &Cx) -> Checked {
     let (one, other) = (cx.volume(Want::any()).await?, cx.volume(Want::any()).await?);
     let (one, other) = (one.stage().await?, other.stage().await?);
     let (a, b) = (one.publish("a").await?, other.publish("a").await?);
-    let (red, blue) = (Marker::new(), Marker::second());
+    let (red, blue) = (Marker::new()?, Marker::second()?);
     a.write(&red).await?;
     b.write(&blue).await?;
     a.lacks(&blue).await?;
@@ -299,7 +299,7 @@ async fn fresh_is_empty(cx: &Cx) -> Checked {
     let old = cx.volume(Want::fresh()).await?;
     let staged = old.stage().await?;
     let target = staged.publish("a").await?;
-    let marker = Marker::new();
+    let marker = Marker::new()?;
     target.write(&marker).await?;
     target.unpublish().await?;
     staged.unstage().await?;
@@ -327,7 +327,7 @@ async fn two_targets(cx: &Cx) -> Checked {
     let first = staged.publish("a").await?;
     // The text of the specification allows a refusal for a single writer.
     let second = staged.publish_second("b").await?;
-    let marker = Marker::new();
+    let marker = Marker::new()?;
     first.write(&marker).await?;
     second.shows(&marker).await?;
     first.unpublish().await?;
