@@ -177,6 +177,7 @@ impl Book {
                     Outcome::Blocked
                 };
             }
+            Err(Stop::Declined { why, .. }) => (outcome, message) = (Outcome::Blocked, why.clone()),
             Err(Stop::Unknown(what)) => (outcome, message) = (Outcome::Unknown, what.clone()),
             Err(Stop::Ours(what)) => (outcome, message) = (Outcome::Error, what.clone()),
         }
