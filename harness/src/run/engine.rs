@@ -156,9 +156,8 @@ impl Engine {
 
     /// Asks a case again with the driver to itself.
     async fn once_more(&mut self, before: Ended) {
-        let stop = before.checked.clone().err();
         let mut ended = self.alone(before.case).await;
-        ended.before = stop;
+        ended.before = before.before;
         self.judge(ended);
     }
 
