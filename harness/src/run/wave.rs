@@ -8,6 +8,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinSet;
 
 use super::plan::Planned;
+use super::room::Room;
 use crate::check::{Checked, Cx, Evidence, Negated, Residue, Session, Step, Stop, negate};
 use crate::report::Event;
 
@@ -161,18 +162,17 @@ pub(super) async fn side_by_side(
 ) {
     let mut running = JoinSet::new();
     let mut cases = HashMap::new();
-    let mut volumes = 0;
+    let mut room = Room::new(&session.facts, most_volumes);
     let mut draining = false;
     loop {
         while !draining && !session.is_interrupted() && running.len() < jobs {
-            let fits = |case: &Planned| volumes + case.check.volumes <= most_volumes;
-            let Some(place) = queue.iter().position(fits) else {
+            let Some(place) = queue.iter().position(|case| room.has(case)) else {
                 break;
             };
             let Some(case) = queue.remove(place) else {
                 break;
             };
-            volumes += case.check.volumes;
+            room.take(&case);
             let task = running.spawn(run_case(session.clone(), case.clone(), events.clone()));
             cases.insert(task.id(), case);
         }
@@ -192,7 +192,7 @@ pub(super) async fn side_by_side(
             }
         };
         cases.remove(&id);
-        volumes -= ended.case.check.volumes;
+        room.give(&ended.case);
         draining |= ended.is_casualty();
         each(ended);
     }
