@@ -10,12 +10,13 @@ use super::claims::Claims;
 use super::facts::Facts;
 use super::kind::Kind;
 use super::model::Check;
-use super::outcome::{CallRecord, Evidence};
+use super::outcome::Evidence;
 use super::session::Session;
 use super::step::Step;
 use super::stop::Stop;
 use super::volume::{Volume, Want};
 use super::wait::Patience;
+use crate::client::CallRecord;
 use crate::client::{Answer, Code, Refusal, Reply};
 use crate::node::MountTable;
 
@@ -166,7 +167,11 @@ impl Cx {
         if self.check.owns.contains(&step) {
             Stop::Fail(why)
         } else {
-            Stop::Blocked { step, why }
+            Stop::Blocked {
+                step,
+                why,
+                refused: false,
+            }
         }
     }
 
@@ -253,7 +258,14 @@ impl<T> Asked<T> {
     /// A finding, or blocked.
     pub fn ok_or(self, cx: &Cx, step: Step) -> Result<T, Stop> {
         self.answer
-            .map_err(|refusal| cx.blame(step, told(&self.rpc, &refusal)))
+            .map_err(|refusal| match cx.blame(step, told(&self.rpc, &refusal)) {
+                Stop::Blocked { step, why, .. } => Stop::Blocked {
+                    step,
+                    why,
+                    refused: true,
+                },
+                finding => finding,
+            })
     }
 
     /// OK is a finding, and so is a refusal with another code.

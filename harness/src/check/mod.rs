@@ -6,6 +6,7 @@
 
 mod claims;
 mod closing;
+mod create;
 mod cx;
 mod facts;
 mod faults;
@@ -28,6 +29,7 @@ mod stop;
 mod volume;
 mod wait;
 
+pub use crate::client::CallRecord;
 pub use claims::{Claims, VolumeClaim};
 pub use cx::{Asked, Cx};
 pub use facts::{Facts, Matrix};
@@ -39,8 +41,7 @@ pub use model::{Axis, Body, Check, Phase};
 pub use need::Need;
 pub use negate::{Negated, Residue, negate};
 pub use outcome::{
-    Basis, CallRecord, Clause, ClauseRef, Evidence, Lacking, LedgerEntry, Level, Outcome, SeenIn,
-    Settled, Skip,
+    Basis, Clause, ClauseRef, Evidence, Lacking, LedgerEntry, Level, Outcome, SeenIn, Settled, Skip,
 };
 pub use published::Published;
 pub use session::{LOOK, SETTLE, Session};

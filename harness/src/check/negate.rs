@@ -87,7 +87,7 @@ async fn undo<R: Rpc>(cx: &Cx, request: &R::Request) -> Result<(), Interrupted> 
 async fn off_the_node(cx: &Cx, volume: &mut VolumeClaim) -> Result<(), Interrupted> {
     if volume.id.is_none() && volume.is_ours() {
         // A creation whose answer was lost: asked again, it tells the id.
-        let request = super::volume::create_request(cx, volume);
+        let request = super::create::request(cx, volume);
         if let Ok(asked) = cx.ask_patiently::<rpc::CreateVolume>(&request).await
             && let Ok(v1::CreateVolumeResponse { volume: Some(made) }) = asked.ok()
         {

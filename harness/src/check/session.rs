@@ -186,6 +186,7 @@ impl Session {
             return Err(Stop::Blocked {
                 step: Step::Alive,
                 why,
+                refused: false,
             });
         }
         if self.history().missed_by(rpc) >= 2 {
@@ -193,6 +194,7 @@ impl Session {
             return Err(Stop::Blocked {
                 step: Step::Answers,
                 why,
+                refused: false,
             });
         }
         Ok(())
@@ -224,7 +226,11 @@ impl Session {
             _ if self.is_alive().await => Step::Speaks,
             _ => Step::Alive,
         };
-        Err(Stop::Blocked { step, why })
+        Err(Stop::Blocked {
+            step,
+            why,
+            refused: false,
+        })
     }
 
     /// What the driver that we started wrote to its output streams so far; none

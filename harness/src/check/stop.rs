@@ -22,6 +22,8 @@ pub enum Stop {
         step: Step,
         /// What happened.
         why: String,
+        /// The driver said no, in so many words; it told no lie.
+        refused: bool,
     },
     /// It could not be told.
     Unknown(String),
@@ -57,6 +59,18 @@ impl Stop {
             need: need.into(),
             lacking: Lacking::Host,
         })
+    }
+
+    /// Where a check asks for something that a driver need not offer, a refusal
+    /// of an earlier step says just that.
+    #[must_use]
+    pub fn if_refused(self, need: &str) -> Self {
+        match self {
+            Self::Blocked {
+                refused: true, why, ..
+            } => Self::not_offered(format!("{need} ({why})")),
+            other => other,
+        }
     }
 
     /// Our own fault: what we were doing, and what went wrong.

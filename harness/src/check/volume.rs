@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use csi_proto::rpc;
 use csi_proto::v1;
 use csi_proto::v1::controller_service_capability::rpc::Type as ControllerRpc;
-use csi_proto::v1::plugin_capability::service::Type as Service;
 use csi_proto::v1::volume_capability::access_mode::Mode;
 
 use super::claims::VolumeClaim;
+use super::create;
 use super::cx::{Asked, Cx};
 use super::hooks;
 use super::kind::Kind;
@@ -17,7 +17,6 @@ use super::staged::Staged;
 use super::step::{Access, Step};
 use super::stop::Stop;
 use crate::client::Code;
-use crate::config::{Config, Quantity};
 
 /// What kind of volume a check wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,11 +159,26 @@ impl<'a> Volume<'a> {
     /// The request that creates it: the same each time.
     pub fn create_request(&self) -> v1::CreateVolumeRequest {
         let claim = self.with(|claim| claim.clone());
-        create_request(self.cx, &claim)
+        create::request(self.cx, &claim)
     }
 
     pub(super) fn with<T>(&self, f: impl FnOnce(&mut VolumeClaim) -> T) -> T {
         f(self.cx.claims().of(self.handle))
+    }
+
+    /// What is written to it is there when it is published again: so of every
+    /// volume but those that live and die with their pod (inline, ephemeral).
+    ///
+    /// # Errors
+    /// This one is ephemeral.
+    pub fn keeps_data(&self) -> Result<(), Stop> {
+        let said = self.with(|claim| claim.context.get("csi.storage.k8s.io/ephemeral").cloned());
+        match said.as_deref() {
+            Some("true") => Err(Stop::not_offered(
+                "data that outlives its pod (the volume is ephemeral)",
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Its id, as the driver gave it.
@@ -190,7 +204,7 @@ impl<'a> Volume<'a> {
     /// The capability that it was asked with, and is used with.
     pub fn capability(&self) -> v1::VolumeCapability {
         let claim = self.with(|claim| claim.clone());
-        capability(self.cx, &claim)
+        create::capability(self.cx, &claim)
     }
 
     /// Makes it available on this node: `ControllerPublishVolume`, where the
@@ -355,57 +369,4 @@ pub(super) fn not_offered(cx: &Cx, access: Access, code: Code, words: &str) -> O
         ),
         lacking: Lacking::Driver,
     })
-}
-
-/// The request that creates a volume: the same each time.
-pub(super) fn create_request(cx: &Cx, claim: &VolumeClaim) -> v1::CreateVolumeRequest {
-    let config = cx.session.config();
-    let topology = cx
-        .facts()
-        .has_service(Service::VolumeAccessibilityConstraints);
-    v1::CreateVolumeRequest {
-        name: claim.name.clone().unwrap_or_default(),
-        capacity_range: Some(v1::CapacityRange {
-            required_bytes: required_bytes(config, &claim.kind) + i64::from(claim.want.odd_size),
-            limit_bytes: config.volume.limit.map_or(0, bytes),
-        }),
-        volume_capabilities: vec![capability(cx, claim)],
-        parameters: config.parameters.clone().into_iter().collect(),
-        secrets: cx.session.secrets("CreateVolume"),
-        accessibility_requirements: topology.then(|| cx.facts().topology()).flatten(),
-        mutable_parameters: config.mutable_parameters.clone().into_iter().collect(),
-        ..Default::default()
-    }
-}
-
-/// The capability that a volume is asked with, and used with.
-pub(super) fn capability(cx: &Cx, claim: &VolumeClaim) -> v1::VolumeCapability {
-    let config = cx.session.config();
-    let mode = claim.want.mode.unwrap_or_else(|| cx.mode());
-    let flags = claim
-        .want
-        .flags
-        .clone()
-        .unwrap_or_else(|| config.volume.mount_flags.clone());
-    claim.kind.capability(mode, &flags)
-}
-
-/// What XFS refuses to be made smaller than (mkfs.xfs(8)).
-const XFS_LEAST: i64 = 300 << 20;
-
-/// The size to ask for: the user's, or what the file system needs at least.
-fn required_bytes(config: &Config, kind: &Kind) -> i64 {
-    let size = bytes(config.volume.size);
-    match kind {
-        Kind::Mount(fs_type) if fs_type == "xfs" => size.max(XFS_LEAST),
-        Kind::Mount(fs_type) if fs_type == "btrfs" => size.max(BTRFS_LEAST),
-        _ => size,
-    }
-}
-
-/// What mkfs.btrfs(8) needs for a file system with its default profiles.
-const BTRFS_LEAST: i64 = 128 << 20;
-
-fn bytes(quantity: Quantity) -> i64 {
-    i64::try_from(quantity.bytes()).unwrap_or(i64::MAX)
 }

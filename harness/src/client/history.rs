@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::record::CallRecord;
 use super::reply::Answer;
-use crate::check::CallRecord;
 
 /// A call that was sent and not answered yet.
 #[derive(Debug, Clone, PartialEq, Eq)]

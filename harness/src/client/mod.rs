@@ -7,10 +7,12 @@
 mod codec;
 mod connect;
 mod history;
+mod record;
 mod reply;
 
 pub use connect::{Connection, NoConnection};
 pub use history::{Death, History, InFlight, Missed};
+pub use record::CallRecord;
 pub use reply::{Answer, Code, Refusal, Reply};
 
 use codec::Raw;
@@ -22,7 +24,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::check::CallRecord;
 use crate::config::Endpoint;
 
 /// How long a call may take: the kubelet's two minutes, unless the user says

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::connect::chain;
-use crate::check::CallRecord;
+use super::record::CallRecord;
 
 /// A call that was made, and what came of it.
 #[derive(Debug, Clone)]

@@ -259,6 +259,7 @@ fn abandoned(case: Planned, why: &str) -> Ended {
         Err(Stop::Blocked {
             step: Step::Alive,
             why: why.to_owned(),
+            refused: false,
         }),
     )
 }

@@ -148,7 +148,7 @@ impl Book {
         match &ended.checked {
             Ok(()) => match (&ended.before, self.unexplained(&ended)) {
                 (_, Some(left)) => (outcome, message) = (breach, left),
-                (Some(Stop::Blocked { step, why }), None) if !is_history(*step) => {
+                (Some(Stop::Blocked { step, why, .. }), None) if !is_history(*step) => {
                     outcome = Outcome::Warn;
                     message = format!(
                         "{step} failed once, and worked when it was asked again alone: {why}"
@@ -163,7 +163,7 @@ impl Book {
                 message = lack.need.clone();
                 skip = Some(lack.clone());
             }
-            Err(Stop::Blocked { step, why }) => {
+            Err(Stop::Blocked { step, why, .. }) => {
                 blocked_by = self.finding_of(*step, &ended);
                 message = format!("{step}: {why}");
                 // Its owner is content, and it failed here twice: a finding.

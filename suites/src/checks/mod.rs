@@ -5,6 +5,7 @@
 //! it takes to see that they hold is in the harness.
 
 mod controller;
+mod controller_publish;
 mod driver;
 mod identity;
 mod node_expand;
@@ -22,6 +23,7 @@ use csi_harness::check::Check;
 pub fn all() -> Vec<&'static Check> {
     let slices = [
         controller::CHECKS,
+        controller_publish::CHECKS,
         driver::CHECKS,
         identity::CHECKS,
         node_expand::CHECKS,

@@ -212,7 +212,9 @@ check! {
 }
 
 async fn data_stays(cx: &Cx) -> Checked {
-    let staged = cx.volume(Want::any()).await?.stage().await?;
+    let volume = cx.volume(Want::any()).await?;
+    volume.keeps_data()?;
+    let staged = volume.stage().await?;
     let first = staged.publish("a").await?;
     let marker = Marker::new();
     first.write(&marker).await?;

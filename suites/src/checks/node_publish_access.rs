@@ -1,8 +1,9 @@
 //! `NodePublishVolume`: read-only, mount flags, and what must be refused.
 
 use csi_harness::check;
-use csi_harness::check::{Access, Check, Checked, Cx, Marker, Need, Stop, Want};
+use csi_harness::check::{Access, Check, Checked, Cx, Marker, Need, Published, Stop, Want};
 use csi_harness::client::Code;
+use csi_proto::v1::controller_service_capability::rpc::Type as ControllerRpc;
 use csi_proto::v1::node_service_capability::rpc::Type as NodeRpc;
 use csi_proto::v1::volume_capability::access_mode::Mode;
 
@@ -140,11 +141,18 @@ check! {
     run: flags,
 }
 
+/// The call fails, or the flags are in force: a refusal is fair.
+async fn with_flags(cx: &Cx) -> Result<Published<'_>, Stop> {
+    let staged = cx.volume(Want::any().flags(&GIVEN)).await?.stage().await?;
+    staged.publish("a").await
+}
+
 const GIVEN: [&str; 3] = ["noatime", "nodev", "nosuid"];
 
 async fn flags(cx: &Cx) -> Checked {
-    let staged = cx.volume(Want::any().flags(&GIVEN)).await?.stage().await?;
-    let target = staged.publish("a").await?;
+    let target = with_flags(cx)
+        .await
+        .map_err(|stop| stop.if_refused("mount flags"))?;
     let mounts = target.mounts("now").await?;
     let Some(mount) = mounts.last() else {
         return Err(Stop::Unknown(
@@ -232,7 +240,12 @@ check! {
     /// it.
     SINGLE_WRITER = "node-publish.single-writer-is-single",
     clauses: [spec::NODE_PUBLISH_SECOND_TARGET_SNSW],
-    needs: Need::All(&[Need::MOUNT, Need::Node(NodeRpc::SingleNodeMultiWriter)]),
+    needs: Need::All(&[
+        Need::MOUNT,
+        Need::OwnVolumes,
+        Need::Controller(ControllerRpc::SingleNodeMultiWriter),
+        Need::Node(NodeRpc::SingleNodeMultiWriter),
+    ]),
     volumes: 1, calls: 12,
     seen_in: ["kubernetes-csi/csi-driver-host-path#380" => "a second target was accepted"],
     look_at: "the targets that a volume is published at already, before one more is mounted",

@@ -144,7 +144,9 @@ check! {
 }
 
 async fn busy(cx: &Cx) -> Checked {
-    let staged = cx.volume(Want::any()).await?.stage().await?;
+    let volume = cx.volume(Want::any()).await?;
+    volume.keeps_data()?;
+    let staged = volume.stage().await?;
     let target = staged.publish("a").await?;
     let marker = Marker::new();
     target.write(&marker).await?;
@@ -179,7 +181,9 @@ check! {
 }
 
 async fn data_survives(cx: &Cx) -> Checked {
-    let staged = cx.volume(Want::any()).await?.stage().await?;
+    let volume = cx.volume(Want::any()).await?;
+    volume.keeps_data()?;
+    let staged = volume.stage().await?;
     let target = staged.publish("a").await?;
     let marker = Marker::new();
     target.write(&marker).await?;

@@ -1,0 +1,62 @@
+//! What `CreateVolume` is asked.
+
+use csi_proto::v1;
+use csi_proto::v1::plugin_capability::service::Type as Service;
+
+use super::claims::VolumeClaim;
+use super::cx::Cx;
+use super::kind::Kind;
+use crate::config::{Config, Quantity};
+
+/// The request that creates a volume: the same each time.
+pub(super) fn request(cx: &Cx, claim: &VolumeClaim) -> v1::CreateVolumeRequest {
+    let config = cx.session.config();
+    let topology = cx
+        .facts()
+        .has_service(Service::VolumeAccessibilityConstraints);
+    v1::CreateVolumeRequest {
+        name: claim.name.clone().unwrap_or_default(),
+        capacity_range: Some(v1::CapacityRange {
+            required_bytes: required_bytes(config, &claim.kind) + i64::from(claim.want.odd_size),
+            limit_bytes: config.volume.limit.map_or(0, bytes),
+        }),
+        volume_capabilities: vec![capability(cx, claim)],
+        parameters: config.parameters.clone().into_iter().collect(),
+        secrets: cx.session.secrets("CreateVolume"),
+        accessibility_requirements: topology.then(|| cx.facts().topology()).flatten(),
+        mutable_parameters: config.mutable_parameters.clone().into_iter().collect(),
+        ..Default::default()
+    }
+}
+
+/// The capability that a volume is asked with, and used with.
+pub(super) fn capability(cx: &Cx, claim: &VolumeClaim) -> v1::VolumeCapability {
+    let config = cx.session.config();
+    let mode = claim.want.mode.unwrap_or_else(|| cx.mode());
+    let flags = claim
+        .want
+        .flags
+        .clone()
+        .unwrap_or_else(|| config.volume.mount_flags.clone());
+    claim.kind.capability(mode, &flags)
+}
+
+/// What XFS refuses to be made smaller than (mkfs.xfs(8)).
+const XFS_LEAST: i64 = 300 << 20;
+
+/// The size to ask for: the user's, or what the file system needs at least.
+fn required_bytes(config: &Config, kind: &Kind) -> i64 {
+    let size = bytes(config.volume.size);
+    match kind {
+        Kind::Mount(fs_type) if fs_type == "xfs" => size.max(XFS_LEAST),
+        Kind::Mount(fs_type) if fs_type == "btrfs" => size.max(BTRFS_LEAST),
+        _ => size,
+    }
+}
+
+/// What mkfs.btrfs(8) needs for a file system with its default profiles.
+const BTRFS_LEAST: i64 = 128 << 20;
+
+fn bytes(quantity: Quantity) -> i64 {
+    i64::try_from(quantity.bytes()).unwrap_or(i64::MAX)
+}
