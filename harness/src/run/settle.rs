@@ -228,6 +228,8 @@ fn settled(ended: &Ended, outcome: Outcome, message: String) -> Settled {
         outcome,
         message,
         duration_ms: u64::try_from(ended.duration.as_millis()).unwrap_or(u64::MAX),
+        calls: ended.calls,
+        volumes: ended.volumes,
         clauses: check.clause_refs(),
         skip: None,
         blocked_by: None,

@@ -20,6 +20,9 @@ pub(super) struct Ended {
     pub(super) trail: Vec<Evidence>,
     pub(super) stayed: Vec<Residue>,
     pub(super) duration: Duration,
+    /// Calls made, and volumes taken or created.
+    pub(super) calls: u64,
+    pub(super) volumes: u64,
     /// It ended like this before, and was asked again by itself.
     pub(super) before: Option<Stop>,
     /// The driver died before all of it was taken back.
@@ -37,6 +40,8 @@ impl Ended {
             trail: Vec::new(),
             stayed: Vec::new(),
             duration: Duration::ZERO,
+            calls: 0,
+            volumes: 0,
             before: None,
             owed: None,
             excused: false,
@@ -121,6 +126,7 @@ pub(super) async fn run_case(
             ..
         })
     ) && !session.is_alive().await;
+    let volumes = cx.volumes();
     let negated = match died {
         true => Negated {
             interrupted: true,
@@ -131,6 +137,8 @@ pub(super) async fn run_case(
     Ended {
         checked,
         trail: cx.take_trail(),
+        calls: session.history().calls_of(&case.id),
+        volumes,
         stayed: negated.stayed,
         duration: began.elapsed(),
         owed: negated.interrupted.then_some(cx),
