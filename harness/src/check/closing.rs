@@ -8,7 +8,7 @@ use csi_proto::v1;
 use super::claims::VolumeClaim;
 use super::model::Check;
 use super::outcome::LedgerEntry;
-use super::session::Session;
+use super::session::{LOOK, Session};
 use super::step::Step;
 use super::wait::Patience;
 use crate::client::Answer;
@@ -17,9 +17,9 @@ use crate::node::{LoopDevice, MountTable};
 
 impl Session {
     /// The longest that a body can take: all its calls, each until its
-    /// deadline.
+    /// deadline, and a look that hangs, after which it ends.
     pub fn body_limit(&self, check: &Check) -> Duration {
-        self.client.longest_deadline() * (check.calls + 1) + Duration::from_secs(60)
+        self.client.longest_deadline() * (check.calls + 1) + LOOK * 2
     }
 
     /// Starts the driver again where we can, else waits a little for whoever
