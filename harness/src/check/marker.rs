@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use super::step::Access;
+use super::stop::Stop;
 use crate::node::{DiskId, Look};
 
 /// Where a block marker lies: past what a partition table or a superblock
@@ -20,19 +21,26 @@ pub struct Marker {
 
 impl Marker {
     /// A new one.
-    pub fn new() -> Self {
-        Self {
-            token: crate::lab::random_hex(16),
+    ///
+    /// # Errors
+    /// Ours: the host gives no random bytes.
+    pub fn new() -> Result<Self, Stop> {
+        let token = crate::lab::random_hex(16).map_err(|e| Stop::ours("choose a marker", e))?;
+        Ok(Self {
+            token,
             offset: BLOCK_OFFSET,
-        }
+        })
     }
 
     /// A new one that, on a block volume, does not overwrite the first.
-    pub fn second() -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// As [`Marker::new`].
+    pub fn second() -> Result<Self, Stop> {
+        Ok(Self {
             offset: BLOCK_OFFSET + 4096,
-            ..Self::new()
-        }
+            ..Self::new()?
+        })
     }
 
     /// The name of its file.
@@ -85,12 +93,6 @@ impl Marker {
                 len: 512,
             },
         }
-    }
-}
-
-impl Default for Marker {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

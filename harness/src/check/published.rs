@@ -10,6 +10,7 @@ use super::staged::Staged;
 use super::step::{Access, Step};
 use super::stop::Stop;
 use crate::lab::OurPath;
+use crate::node::superblock;
 use crate::node::{Look, LookError, Mount, Seen};
 
 /// A volume at a target path, as far as the driver's answer goes.
@@ -223,6 +224,31 @@ impl<'a> Published<'a> {
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(Stop::fail(format!("the volume cannot be read: {error}"))),
         }
+    }
+
+    /// The file system that stands on the block device at the target, if any.
+    ///
+    /// # Errors
+    /// The device cannot be read.
+    pub async fn file_system_on_device(&self) -> Result<Option<&'static str>, Stop> {
+        let read = async |offset| {
+            let look = |path| Look::ReadDevice {
+                path,
+                offset,
+                len: superblock::HEAD,
+            };
+            match self.look(look).await? {
+                Ok(Seen::Bytes(bytes)) => Ok(bytes),
+                Ok(other) => Err(Stop::ours("read a block device", format!("{other:?}"))),
+                Err(error) => Err(Stop::fail(format!(
+                    "the block device cannot be read: {error}"
+                ))),
+            }
+        };
+        if let Some(found) = superblock::at_head(&read(0).await?) {
+            return Ok(Some(found));
+        }
+        Ok(superblock::is_btrfs(&read(superblock::BTRFS_AT).await?).then_some("btrfs"))
     }
 
     /// One look at the target path.

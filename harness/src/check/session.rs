@@ -150,7 +150,7 @@ impl Session {
     /// user's word, or who bound the node socket.
     pub async fn driver_pid(&self) -> Option<u32> {
         if let Some(driver) = &self.driver {
-            return u32::try_from(driver.lock().await.id().pid).ok();
+            return Some(driver.lock().await.id().pid);
         }
         let driver = &self.config().driver;
         let written = || {

@@ -2,26 +2,23 @@
 //! end of a run for itself, and by the next run for one that was killed.
 
 use std::fs;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirEntryExt, OpenOptionsExt};
+use std::os::fd::AsFd;
+use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use linux_raw_sys::loop_device::{LOOP_CLR_FD, LOOP_GET_STATUS64, loop_info64};
-use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
 use super::errand::{pidfd_open, pidfd_signal, readable};
-use super::facts::{self, FileIdentity, ProcessIdentity};
+use super::identity::FileIdentity;
 use super::journal::{self, Entry, Journal, JournalError};
+use super::loops;
 use super::remove::{self, RemoveError};
 use super::unmount::{How, unmount_below, unmount_one};
+use crate::node::{ProcessId, host, mountinfo, process};
 
-/// How long a killed process, or a loop device let go, may take to be gone.
+/// How long a killed process may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// The number of the disk behind an open block device: linux/fs.h, `BLKGETDISKSEQ`.
-const BLKGETDISKSEQ: libc::c_ulong = 0x8008_1280;
 
 /// What was done with one thing that a run had made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,10 +116,7 @@ impl Leftover {
     /// The journal cannot be read.
     pub fn clean(self) -> Result<Vec<Cleaned>, JournalError> {
         let (entries, unread) = journal::read(&self.journal)?;
-        let now = facts::boot_id().map_err(JournalError::io(
-            "read",
-            Path::new("/proc/sys/kernel/random/boot_id"),
-        ))?;
+        let now = host::boot_id().map_err(JournalError::io("clean by", &self.journal))?;
         let this_boot = entries
             .iter()
             .any(|entry| matches!(entry, Entry::Run { boot_id, .. } if *boot_id == now));
@@ -141,8 +135,8 @@ impl Leftover {
                 && this_boot
             {
                 // While it lives its group and children are its own.
-                let family = if process.is_alive() {
-                    facts::family(process.pid)
+                let family = if process.alive() {
+                    process::family(process.pid).unwrap_or_default()
                 } else {
                     Vec::new()
                 };
@@ -163,7 +157,10 @@ impl Leftover {
             } = entry
                 && this_boot
             {
-                report.extend(let_go(*number, *diskseq, *file));
+                let then = loops::let_go(*number, *diskseq, *file);
+                report.extend(
+                    then.map(|then| cleaned("loop device", format!("/dev/loop{number}"), then)),
+                );
             }
         }
         for entry in entries.iter().rev() {
@@ -201,17 +198,17 @@ fn show(path: &Path) -> String {
 }
 
 /// Kills a process if it is the one that was started.
-fn kill(process: ProcessIdentity, what: &str) -> Option<Cleaned> {
+fn kill(process: ProcessId, what: &str) -> Option<Cleaned> {
     let pid = process.pid;
     let line = |then| Some(cleaned("process", format!("{pid} ({what})"), then));
-    let handle = match pidfd_open(pid) {
+    let handle = match pidfd_open(pid.cast_signed()) {
         Ok(handle) => handle,
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return None,
         Err(error) => return line(Then::Stuck(format!("pidfd_open: {error}"))),
     };
     // Read after the handle is held: what it names cannot change any more.
-    if !process.is_alive() {
-        return ProcessIdentity::of(pid)
+    if !process.alive() {
+        return ProcessId::of(pid)
             .is_ok_and(|now| now != process)
             .then(|| {
                 line(Then::LeftAlone(
@@ -221,7 +218,7 @@ fn kill(process: ProcessIdentity, what: &str) -> Option<Cleaned> {
     }
     match pidfd_signal(&handle, Signal::SIGKILL) {
         Err(error) => line(Then::Stuck(format!("SIGKILL: {error}"))),
-        Ok(()) if readable(std::os::fd::AsFd::as_fd(&handle), PATIENCE) => line(Then::Removed),
+        Ok(()) if readable(handle.as_fd(), PATIENCE) => line(Then::Removed),
         Ok(()) => line(Then::Stuck(format!(
             "it did not die of SIGKILL within {PATIENCE:?}"
         ))),
@@ -240,9 +237,9 @@ fn unmount(entry: &Entry, this_boot: bool, report: &mut Vec<Cleaned>) {
                 return;
             }
             if !this_boot {
-                for mount in facts::mounts_at_or_below(path).unwrap_or_default() {
+                for mount in mountinfo::places_below(path).unwrap_or_default() {
                     let why = "it was mounted after the machine was started again".to_owned();
-                    report.push(cleaned("mount", show(&mount.path), Then::LeftAlone(why)));
+                    report.push(cleaned("mount", show(&mount.point), Then::LeftAlone(why)));
                 }
                 return;
             }
@@ -276,8 +273,8 @@ fn unmount(entry: &Entry, this_boot: bool, report: &mut Vec<Cleaned>) {
             path,
             unique_id: None,
         } if this_boot => {
-            let there = facts::mounts_at_or_below(path)
-                .is_ok_and(|mounts| mounts.iter().any(|mount| mount.path == *path));
+            let there = mountinfo::places_below(path)
+                .is_ok_and(|mounts| mounts.iter().any(|mount| mount.point == *path));
             if there {
                 let why = "nothing tells whether it is the one that was made".to_owned();
                 report.push(cleaned("mount", show(path), Then::LeftAlone(why)));
@@ -318,80 +315,6 @@ fn is_listed(path: &Path, made: FileIdentity) -> std::io::Result<bool> {
         }
     }
     Ok(false)
-}
-
-/// Lets a loop device go if it is the disk that was made, with its backing file.
-fn let_go(number: u32, diskseq: u64, file: FileIdentity) -> Option<Cleaned> {
-    let line = |then| Some(cleaned("loop device", format!("/dev/loop{number}"), then));
-    // Looked at before it is opened: a stranger's device is not touched at all.
-    if !facts::loop_is_bound(number) {
-        return None;
-    }
-    if facts::loop_diskseq(number) != Some(diskseq) {
-        return line(Then::LeftAlone("another disk has this number now".into()));
-    }
-    match clear(number, diskseq, file) {
-        Ok(Some(why)) => return line(Then::LeftAlone(why.into())),
-        Ok(None) => {}
-        Err(Errno::ENXIO) => return None,
-        Err(errno) => return line(Then::Stuck(errno.desc().into())),
-    }
-    let until = Instant::now() + PATIENCE;
-    while facts::loop_is_bound(number) && facts::loop_diskseq(number) == Some(diskseq) {
-        if Instant::now() > until {
-            return line(Then::Stuck(
-                "somebody uses it; it goes with its last user".into(),
-            ));
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    line(Then::Removed)
-}
-
-/// Lets a loop device go that was seen before, if it still is the one; in
-/// words, what became of it.
-pub fn release_loop(seen: &Entry) -> String {
-    let Entry::Loop {
-        number,
-        diskseq,
-        file,
-        ..
-    } = seen
-    else {
-        return "left: no loop device".into();
-    };
-    match let_go(*number, *diskseq, *file) {
-        None => "gone meanwhile".into(),
-        Some(cleaned) => cleaned.then.to_string(),
-    }
-}
-
-/// Some reason not to, or none: it is let go.
-fn clear(number: u32, diskseq: u64, file: FileIdentity) -> Result<Option<&'static str>, Errno> {
-    let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
-    let device = fs::OpenOptions::new()
-        .read(true)
-        .custom_flags(flags)
-        .open(format!("/dev/loop{number}"));
-    let device =
-        device.map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
-    let fd = device.as_raw_fd();
-    let mut seen = 0_u64;
-    // SAFETY: the kernel writes one 64-bit number.
-    Errno::result(unsafe { libc::ioctl(fd, BLKGETDISKSEQ, &raw mut seen) })?;
-    // SAFETY: loop_info64 is plain data, for which all zeroes is a valid value.
-    let mut info: loop_info64 = unsafe { std::mem::zeroed() };
-    // SAFETY: the kernel writes one loop_info64.
-    Errno::result(unsafe { libc::ioctl(fd, LOOP_GET_STATUS64.into(), &raw mut info) })?;
-    if seen != diskseq {
-        return Ok(Some("another disk has this number now"));
-    }
-    if (info.lo_device, info.lo_inode) != (file.dev, file.ino) {
-        return Ok(Some("another file is behind it now"));
-    }
-    // SAFETY: takes no argument.
-    Errno::result(unsafe { libc::ioctl(fd, LOOP_CLR_FD.into(), 0) })?;
-    Ok(None)
 }
 
 /// Removes the folders that are still the ones that were made.

@@ -1,34 +1,32 @@
 //! The driver's process, when we start it.
 
+mod exited;
+mod running;
+
 use std::ffi::OsString;
-use std::fmt;
 use std::fs::DirBuilder;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::thread;
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill, killpg};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-use nix::unistd::Pid;
-use tokio::sync::watch;
+use nix::sys::signal::Signal;
 
-use super::facts::{self, ProcessIdentity};
+use self::running::{Running, Said};
 use super::tail::Tail;
+use crate::node::{ProcessId, process};
+
+pub use self::exited::Exited;
 
 /// sun_path of unix(7), with its zero byte.
 const LONGEST_SOCKET: usize = 107;
 
 /// How long a driver that was sent SIGTERM may take.
 const POLITE: Duration = Duration::from_secs(10);
-
-/// How long what was killed may take to be gone.
-const DYING: Duration = Duration::from_secs(5);
 
 /// How a driver is started.
 #[derive(Debug, Clone)]
@@ -68,47 +66,6 @@ pub enum DriverError {
     },
 }
 
-/// How a process ended, as its author would say it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exited {
-    /// It returned this code.
-    Code(i32),
-    /// A signal ended it.
-    Signal {
-        /// The signal's number.
-        signal: i32,
-        /// Whether it left a core.
-        core: bool,
-    },
-}
-
-impl fmt::Display for Exited {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Code(code) => write!(f, "exit code {code}"),
-            Self::Signal { signal, core } => {
-                match Signal::try_from(signal) {
-                    Ok(signal) => write!(f, "killed by {signal}")?,
-                    Err(_) => write!(f, "killed by signal {signal}")?,
-                }
-                f.write_str(if core { " (core)" } else { "" })
-            }
-        }
-    }
-}
-
-impl From<ExitStatus> for Exited {
-    fn from(status: ExitStatus) -> Self {
-        match status.signal() {
-            Some(signal) => Self::Signal {
-                signal,
-                core: status.core_dumped(),
-            },
-            None => Self::Code(status.code().unwrap_or_default()),
-        }
-    }
-}
-
 /// What a driver has written, the last 256 KiB of each stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
@@ -128,7 +85,7 @@ pub struct Stopped {
     /// Whether SIGTERM was not enough.
     pub forced: bool,
     /// Children of it that outlived it. Those in its process group are killed.
-    pub left: Vec<ProcessIdentity>,
+    pub left: Vec<ProcessId>,
 }
 
 /// A running driver, in a process group of its own.
@@ -142,22 +99,6 @@ pub struct DriverProcess {
     command: DriverCommand,
     running: Running,
     said: Said,
-}
-
-#[derive(Debug)]
-struct Running {
-    id: ProcessIdentity,
-    exited: watch::Receiver<Option<Exited>>,
-    /// Its closing lets the thread sweep the group and reap.
-    release: Option<mpsc::Sender<()>>,
-    reaped: watch::Receiver<bool>,
-}
-
-/// What the driver says, over all its restarts.
-#[derive(Debug, Default)]
-struct Said {
-    stdout: Arc<Mutex<Tail>>,
-    stderr: Arc<Mutex<Tail>>,
 }
 
 impl DriverCommand {
@@ -207,133 +148,6 @@ impl DriverCommand {
     }
 }
 
-impl Running {
-    fn begin(mut command: Command, said: &Said) -> io::Result<Self> {
-        let (started, begun) = mpsc::channel();
-        let (release, released) = mpsc::channel();
-        let (exit, exited) = watch::channel(None);
-        let (reap, reaped) = watch::channel(false);
-        thread::Builder::new()
-            .name("driver".into())
-            .spawn(move || {
-                let spawned = command.spawn().and_then(|mut child| {
-                    match ProcessIdentity::of(child.id().cast_signed()) {
-                        Ok(id) => Ok((id, child)),
-                        Err(error) => {
-                            let _ = child.kill();
-                            let _ = child.wait();
-                            Err(error)
-                        }
-                    }
-                });
-                match spawned {
-                    Err(error) => drop(started.send(Err(error))),
-                    Ok((id, mut child)) => {
-                        let streams = (child.stdout.take(), child.stderr.take());
-                        let _ = started.send(Ok((id, streams)));
-                        watch_over(child, Pid::from_raw(id.pid), &exit, &released);
-                        reap.send_replace(true);
-                    }
-                }
-            })?;
-        let (id, (out, err)) = begun
-            .recv()
-            .unwrap_or_else(|_| Err(io::Error::other("its thread died")))?;
-        let running = Self {
-            id,
-            exited,
-            release: Some(release),
-            reaped,
-        };
-        drain(out, &said.stdout)?;
-        drain(err, &said.stderr)?;
-        Ok(running)
-    }
-
-    /// Sends a signal to the driver alone. Unreaped as it is, the number is its own.
-    fn signal(&self, signal: Signal) -> io::Result<()> {
-        match self.release {
-            Some(_) => Ok(kill(Pid::from_raw(self.id.pid), signal)?),
-            None => Err(io::Error::from_raw_os_error(libc::ESRCH)),
-        }
-    }
-
-    /// Kills the group, and has the driver reaped.
-    async fn sweep(&mut self) {
-        if self.release.is_some() {
-            let _ = killpg(Pid::from_raw(self.id.pid), Signal::SIGKILL);
-        }
-        self.release = None;
-        let _ = tokio::time::timeout(DYING, self.reaped.wait_for(|&reaped| reaped)).await;
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if self.release.take().is_some() {
-            let _ = killpg(Pid::from_raw(self.id.pid), Signal::SIGKILL);
-        }
-        // The thread sweeps and reaps; a driver that hangs in the kernel is left to it.
-        let until = std::time::Instant::now() + DYING;
-        while !*self.reaped.borrow() && std::time::Instant::now() < until {
-            thread::sleep(Duration::from_millis(2));
-        }
-    }
-}
-
-/// The life of the driver's thread.
-fn watch_over(
-    mut child: Child,
-    pid: Pid,
-    exit: &watch::Sender<Option<Exited>>,
-    released: &mpsc::Receiver<()>,
-) {
-    let how = loop {
-        match waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT) {
-            Ok(WaitStatus::Exited(_, code)) => break Some(Exited::Code(code)),
-            Ok(WaitStatus::Signaled(_, signal, core)) => {
-                break Some(Exited::Signal {
-                    signal: signal as i32,
-                    core,
-                });
-            }
-            Err(nix::errno::Errno::EINTR) | Ok(_) => {}
-            Err(_) => break None,
-        }
-    };
-    exit.send_replace(how);
-    // Nothing is ever sent: it ends when the other side lets go.
-    let _ = released.recv();
-    let _ = killpg(pid, Signal::SIGKILL);
-    let _ = child.wait();
-}
-
-/// Reads a stream to its end in a thread of its own: a full pipe would stop the
-/// driver in the middle of a call.
-fn drain(stream: Option<impl Read + Send + 'static>, tail: &Arc<Mutex<Tail>>) -> io::Result<()> {
-    let Some(mut stream) = stream else {
-        return Ok(());
-    };
-    let tail = Arc::clone(tail);
-    thread::Builder::new()
-        .name("driver-output".into())
-        .spawn(move || {
-            let mut buffer = [0_u8; 8192];
-            loop {
-                match stream.read(&mut buffer) {
-                    Ok(0) => break,
-                    Ok(read) => tail
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .push(&buffer[..read]),
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(_) => break,
-                }
-            }
-        })?;
-    Ok(())
-}
-
 impl DriverProcess {
     /// Makes the folder for the socket and starts the driver. Whether it is
     /// ready is for its Probe to say.
@@ -365,7 +179,7 @@ impl DriverProcess {
 
     /// The process, for the journal.
     #[must_use]
-    pub fn id(&self) -> ProcessIdentity {
+    pub fn id(&self) -> ProcessId {
         self.running.id
     }
 
@@ -410,11 +224,11 @@ impl DriverProcess {
 
     /// Stops it: SIGTERM and ten seconds, then SIGKILL for its group.
     pub async fn stop(&mut self) -> Stopped {
-        let family = facts::family(self.running.id.pid);
+        let family = self.family();
         let _ = self.running.signal(Signal::SIGTERM);
         let polite = self.wait_exit(POLITE).await;
-        let mut left = facts::family(self.running.id.pid);
-        left.extend(family.into_iter().filter(|member| member.is_alive()));
+        let mut left = self.family();
+        left.extend(family.into_iter().filter(|member| member.alive()));
         left.sort_by_key(|member| member.pid);
         left.dedup();
         self.running.sweep().await;
@@ -423,6 +237,11 @@ impl DriverProcess {
             forced: polite.is_none(),
             left,
         }
+    }
+
+    /// Its group and its children, as far as `/proc` can be read.
+    fn family(&self) -> Vec<ProcessId> {
+        process::family(self.running.id.pid).unwrap_or_default()
     }
 
     /// Starts it again at the same socket, after killing it if it still runs.

@@ -1,14 +1,15 @@
 //! The run's own folder, and what it keeps there.
 
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read};
+use std::fs::{self, DirBuilder};
+use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::clean::{Cleaned, Leftover};
-use super::facts::FileIdentity;
+use super::identity::FileIdentity;
 use super::journal::{Entry, Journal, JournalError};
+use super::random::random_hex;
 
 /// Where runs keep their state: `CSI_CONFORMANCE_STATE`, or
 /// `/var/lib/csi-conformance`.
@@ -27,9 +28,7 @@ pub struct RunId(String);
 
 impl RunId {
     fn random() -> io::Result<Self> {
-        let mut bytes = [0_u8; 4];
-        File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-        Ok(Self(format!("{:08x}", u32::from_ne_bytes(bytes))))
+        random_hex(4).map(Self)
     }
 
     /// The eight digits.
@@ -60,7 +59,7 @@ impl RunFolder {
             .mode(0o700)
             .create(&runs)
             .map_err(JournalError::io("mkdir", &runs))?;
-        let id = RunId::random().map_err(JournalError::io("read", Path::new("/dev/urandom")))?;
+        let id = RunId::random().map_err(JournalError::io("name a run in", &runs))?;
         let path = runs.join(id.as_str());
         DirBuilder::new()
             .mode(0o700)

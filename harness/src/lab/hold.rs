@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::errand::{Child, Errand};
-use super::facts::ProcessIdentity;
+use crate::node::ProcessId;
 
 /// How long a holder may take to get hold.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -57,8 +57,8 @@ impl Holder {
     ///
     /// # Errors
     /// It is gone.
-    pub fn id(&self) -> io::Result<ProcessIdentity> {
-        ProcessIdentity::of(self.child.pid())
+    pub fn id(&self) -> io::Result<ProcessId> {
+        ProcessId::of(self.child.pid().cast_unsigned())
     }
 }
 

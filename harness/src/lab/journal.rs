@@ -18,7 +18,8 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use serde::{Deserialize, Serialize};
 
-use super::facts::{self, FileIdentity, ProcessIdentity};
+use super::identity::FileIdentity;
+use crate::node::{LoopDevice, ProcessId, host, statmount};
 
 /// One line of a journal.
 ///
@@ -32,7 +33,7 @@ pub enum Entry {
         /// The boot that mounts, loop devices and processes belong to.
         boot_id: String,
         /// The harness.
-        process: ProcessIdentity,
+        process: ProcessId,
         /// Seconds since 1970.
         started: u64,
     },
@@ -72,7 +73,7 @@ pub enum Entry {
     /// A process that we started.
     Process {
         /// Which.
-        process: ProcessIdentity,
+        process: ProcessId,
         /// What it is, for reading: `driver`, `holder`.
         what: String,
     },
@@ -101,10 +102,11 @@ impl Entry {
         let missing = || {
             io::Error::new(
                 io::ErrorKind::NotFound,
-                format!("loop{number} has no disk sequence number"),
+                format!("loop{number} has no file behind it, or no disk sequence number"),
             )
         };
-        let diskseq = facts::loop_diskseq(number).ok_or_else(missing)?;
+        let device = LoopDevice::numbered(number)?;
+        let diskseq = device.and_then(|d| d.id.diskseq).ok_or_else(missing)?;
         let file = FileIdentity::of(File::open(backing)?)?;
         Ok(Self::Loop {
             number,
@@ -114,12 +116,16 @@ impl Entry {
         })
     }
 
-    /// The topmost mount at a path, just made by us and alive.
+    /// The topmost mount at a path, just made by us and alive. It has no
+    /// unique number where the kernel tells none.
     #[must_use]
     pub fn mount_at(path: &Path) -> Self {
         Self::Mount {
             path: path.to_owned(),
-            unique_id: facts::unique_mount_id(path),
+            unique_id: statmount::top_mount_at(path)
+                .ok()
+                .flatten()
+                .map(|mount| mount.unique_id),
         }
     }
 }
@@ -194,12 +200,8 @@ impl Journal {
             file: Mutex::new(file),
         };
         journal.write(&Entry::Run {
-            boot_id: facts::boot_id().map_err(JournalError::io(
-                "read",
-                Path::new("/proc/sys/kernel/random/boot_id"),
-            ))?,
-            process: ProcessIdentity::of(std::process::id().cast_signed())
-                .map_err(JournalError::io("read", Path::new("/proc/self/stat")))?,
+            boot_id: host::boot_id().map_err(JournalError::io("begin", &path))?,
+            process: ProcessId::ours().map_err(JournalError::io("begin", &path))?,
             started: SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .map_or(0, |since| since.as_secs()),

@@ -18,7 +18,8 @@ use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use super::facts::{self, FileIdentity};
+use super::identity::FileIdentity;
+use crate::node::mountinfo;
 
 /// Each level costs a descriptor while we are below it; ours are shallow.
 const DEEPEST: usize = 128;
@@ -163,13 +164,13 @@ fn open_root(root: &Path) -> Result<Option<OwnedFd>, RemoveError> {
 
 /// Looks before the first removal, so that a mount far down costs nothing.
 fn refuse_mounts(path: &Path) -> Result<(), RemoveError> {
-    let mounts = facts::mounts_at_or_below(path)
-        .map_err(|error| failed("read mountinfo for", path, error))?;
+    let mounts = mountinfo::places_below(path)
+        .map_err(|error| failed("look for mounts below", path, error))?;
     match mounts.into_iter().next() {
         None => Ok(()),
         Some(mount) => Err(RemoveError::Mounted {
             path: path.to_owned(),
-            mount: mount.path,
+            mount: mount.point,
         }),
     }
 }

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
-use super::facts;
+use crate::node::ProcessId;
 
 /// More than a run needs; a tmpfs takes only what is in it.
 const SIZE: &str = "size=4g,mode=0700";
@@ -29,7 +29,7 @@ pub enum ScratchError {
     #[error(
         "the process has {0} threads already: the scratch must be entered in main, before any thread is started"
     )]
-    Threads(usize),
+    Threads(u64),
     /// Not root, or root without the capability.
     #[error(
         "this needs a mount namespace of its own, and with it root (CAP_SYS_ADMIN), which this process lacks: run it as \
@@ -66,7 +66,9 @@ impl Scratch {
             let path = path.to_owned();
             move |error| ScratchError::Io { call, path, error }
         };
-        let threads = facts::threads().map_err(failed("readdir", Path::new("/proc/self/task")))?;
+        let threads = ProcessId::ours()
+            .and_then(|us| us.threads())
+            .map_err(failed("count our threads in", Path::new("/proc")))?;
         if threads != 1 {
             return Err(ScratchError::Threads(threads));
         }

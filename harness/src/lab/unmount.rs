@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::errand::{Child, Errand};
-use super::facts;
+use crate::node::{mountinfo, statmount};
 
 /// How long one umount2(2) may take before it is left to itself.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -58,21 +58,21 @@ pub fn unmount_below(folder: &Path) -> io::Result<Unmounting> {
     let mut report = Unmounting::default();
     let mut how = How::Plain;
     for _ in 0..ROUNDS {
-        let mounts = facts::mounts_at_or_below(&folder)?;
+        let mounts = mountinfo::places_below(&folder)?;
         // A mount made later lies above or beside an earlier one, so the newest
         // goes first; where one was hidden by another, the next round finds it.
         let said: Vec<_> = mounts
             .iter()
             .rev()
-            .map(|mount| (mount, unmount(&mount.path, how)))
+            .map(|mount| (mount, unmount(&mount.point, how)))
             .collect();
-        let left = facts::mounts_at_or_below(&folder)?;
+        let left = mountinfo::places_below(&folder)?;
         let gone: Vec<_> = said
             .iter()
             .filter(|(mount, _)| !left.contains(mount))
             .collect();
         report.gone.extend(gone.iter().map(|(mount, _)| Unmounted {
-            path: mount.path.clone(),
+            path: mount.point.clone(),
             how,
         }));
         if left.is_empty() {
@@ -84,16 +84,16 @@ pub fn unmount_below(folder: &Path) -> io::Result<Unmounting> {
             (true, How::Detached) => {
                 report.left = said
                     .iter()
-                    .map(|(mount, said)| (mount.path.clone(), said.clone()))
+                    .map(|(mount, said)| (mount.point.clone(), said.clone()))
                     .collect();
                 return Ok(report);
             }
         }
     }
-    let left = facts::mounts_at_or_below(&folder)?;
+    let left = mountinfo::places_below(&folder)?;
     report.left = left
         .into_iter()
-        .map(|mount| (mount.path, "it came back again and again".to_owned()))
+        .map(|mount| (mount.point, "it came back again and again".to_owned()))
         .collect();
     Ok(report)
 }
@@ -101,18 +101,19 @@ pub fn unmount_below(folder: &Path) -> io::Result<Unmounting> {
 /// Unmounts the mount with this unique number: none where it is gone already.
 pub(super) fn unmount_one(unique_id: u64) -> io::Result<Option<How>> {
     for how in [How::Plain, How::Detached] {
-        let Some(ours) = facts::mount_by_unique_id(unique_id) else {
+        let Some(ours) = statmount::by_unique_id(unique_id)? else {
             return Ok(None);
         };
+        let ours = ours.mount;
         // umount2 takes the topmost mount at a path: it must be this one.
-        let top = facts::mounts_at_or_below(&ours.path)?
+        let top = mountinfo::places_below(&ours.point)?
             .into_iter()
-            .rfind(|mount| mount.path == ours.path);
+            .rfind(|mount| mount.point == ours.point);
         if top.is_none_or(|top| top.id != ours.id) {
             return Err(io::Error::other("another mount lies on top of it"));
         }
-        unmount(&ours.path, how);
-        if facts::mount_by_unique_id(unique_id).is_none() {
+        unmount(&ours.point, how);
+        if statmount::by_unique_id(unique_id)?.is_none() {
             return Ok(Some(how));
         }
     }

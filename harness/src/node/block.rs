@@ -7,6 +7,10 @@ use super::loops::LoopDevice;
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// Asks an open block device for its disk sequence number, a `u64`
+/// (linux/fs.h; libc lacks it).
+pub(crate) const BLKGETDISKSEQ: libc::Ioctl = nix::request_code_read!(0x12, 128, size_of::<u64>());
+
 /// What tells one disk from another. Names (`loop0`) and numbers are given
 /// again at once; the disk sequence number never is until the next boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

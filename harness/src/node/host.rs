@@ -5,9 +5,11 @@
 
 mod kernel;
 
+use super::block::about;
 use super::mountinfo::MountTable;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -134,6 +136,17 @@ fn feature(name: &'static str, found: Result<(), String>, used_for: &'static str
         state,
         used_for,
     }
+}
+
+/// The id of this boot (random(4)): what the kernel numbers from the start
+/// again at each boot belongs to it.
+///
+/// # Errors
+/// As reading `/proc/sys/kernel/random/boot_id` fails.
+pub fn boot_id() -> io::Result<String> {
+    let file = Path::new("/proc/sys/kernel/random/boot_id");
+    let text = std::fs::read_to_string(file).map_err(|e| about(file, &e))?;
+    Ok(text.trim().to_owned())
 }
 
 /// Where a tool is, by the search path and the usual places for system tools

@@ -61,6 +61,15 @@ pub fn loops() -> io::Result<Vec<LoopDevice>> {
 }
 
 impl LoopDevice {
+    /// The loop device that has this number now; `None` when it has no file
+    /// behind it.
+    ///
+    /// # Errors
+    /// As reading its folder in `/sys/block` fails.
+    pub fn numbered(number: u32) -> io::Result<Option<Self>> {
+        Self::at(&PathBuf::from(format!("/sys/block/loop{number}")))
+    }
+
     /// The loop device of a folder of sysfs; `None` when it is none, has no
     /// file, or loses it while we look.
     pub(super) fn at(dir: &Path) -> io::Result<Option<Self>> {

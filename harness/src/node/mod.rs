@@ -19,6 +19,7 @@ pub mod loops;
 pub mod mountinfo;
 pub mod process;
 pub mod statmount;
+pub mod superblock;
 
 pub use block::{BlockDevice, DiskId, block_device};
 pub use host::{Feature, Host};

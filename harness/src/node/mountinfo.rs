@@ -9,6 +9,7 @@ pub(super) mod line;
 #[cfg(test)]
 mod tests;
 
+use super::block::about;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -75,6 +76,41 @@ impl Mount {
     }
 }
 
+/// What takes a mount away, or keeps hands off it: the beginning of its line,
+/// and so known also where the rest of the line is odd.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The mount's id; the kernel gives it again after an unmount.
+    pub id: u64,
+    /// Where it is mounted.
+    pub point: PathBuf,
+}
+
+/// Our mounts at or below an absolute path without `.` and doubled slashes, in
+/// the kernel's order: the newest last.
+///
+/// # Errors
+/// As reading `/proc/thread-self/mountinfo` fails.
+pub fn places_below(path: &Path) -> io::Result<Vec<Place>> {
+    let bytes = read(OURS)?;
+    let mut places: Vec<Place> = lines(&bytes).filter_map(line::place).collect();
+    places.retain(|place| covers(path, &place.point));
+    Ok(places)
+}
+
+/// Threads may live in different namespaces after an `unshare`, so that
+/// `/proc/self` would be the wrong one.
+const OURS: &str = "/proc/thread-self/mountinfo";
+
+/// Whole at once, and closed again.
+fn read(file: &str) -> io::Result<Vec<u8>> {
+    std::fs::read(file).map_err(|e| about(Path::new(file), &e))
+}
+
+fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    bytes.split(|&b| b == b'\n').filter(|l| !l.is_empty())
+}
+
 /// All mounts of one mount namespace, as seen from one process's root.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MountTable {
@@ -85,13 +121,12 @@ pub struct MountTable {
 }
 
 impl MountTable {
-    /// The mounts of the calling thread. (After an `unshare`, threads may live
-    /// in different namespaces, so `/proc/self` would be the wrong one.)
+    /// The mounts of the calling thread.
     ///
     /// # Errors
     /// As reading `/proc/thread-self/mountinfo` fails.
     pub fn ours() -> io::Result<Self> {
-        Self::from_file("/proc/thread-self/mountinfo")
+        Ok(Self::parse(&read(OURS)?))
     }
 
     /// The mounts of a process. The file is closed before this returns: while
@@ -102,19 +137,13 @@ impl MountTable {
     /// As reading `/proc/PID/mountinfo` fails: `NotFound` when there is no such
     /// process, `EINVAL` when it is a zombie.
     pub fn of(pid: u32) -> io::Result<Self> {
-        Self::from_file(&format!("/proc/{pid}/mountinfo"))
-    }
-
-    fn from_file(file: &str) -> io::Result<Self> {
-        let bytes = std::fs::read(file)
-            .map_err(|e| io::Error::new(e.kind(), format!("reading {file}: {e}")))?;
-        Ok(Self::parse(&bytes))
+        Ok(Self::parse(&read(&format!("/proc/{pid}/mountinfo"))?))
     }
 
     /// Reads a table from the bytes of a mountinfo file.
     pub fn parse(bytes: &[u8]) -> Self {
         let mut table = Self::default();
-        for line in bytes.split(|&b| b == b'\n').filter(|l| !l.is_empty()) {
+        for line in lines(bytes) {
             match line::parse(line) {
                 Some(mount) => table.mounts.push(mount),
                 None => table.odd.push(line.to_vec()),

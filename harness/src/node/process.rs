@@ -7,6 +7,7 @@ use super::block::about;
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket, sockopt,
 };
+use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -15,12 +16,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// One process and no other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ProcessId {
     /// Its pid in our namespace.
     pub pid: u32,
     /// When it was started, in clock ticks since boot.
-    pub started: u64,
+    pub start_ticks: u64,
 }
 
 /// What `/proc/PID/stat` says of a process.
@@ -30,6 +31,8 @@ pub struct Process {
     pub id: ProcessId,
     /// The pid of its parent.
     pub parent: u32,
+    /// Its process group: the pid of the leader, who may have ended.
+    pub group: u32,
     /// `R`, `S`, `D` (waits in the kernel and cannot be killed), `Z` (zombie),
     /// `T`, …
     pub state: char,
@@ -68,9 +71,10 @@ impl Process {
         Some(Self {
             id: ProcessId {
                 pid: pid.trim().parse().ok()?,
-                started: field(22)?.parse().ok()?,
+                start_ticks: field(22)?.parse().ok()?,
             },
             parent: field(4)?.parse().ok()?,
+            group: field(5)?.parse().ok()?,
             state: field(3)?.chars().next()?,
             comm: String::from_utf8_lossy(stat.get(open + 1..close)?).into_owned(),
             threads: field(20)?.parse().ok()?,
@@ -112,16 +116,33 @@ pub fn all() -> io::Result<Vec<Process>> {
 /// # Errors
 /// As reading `/proc` fails.
 pub fn children(pid: u32) -> io::Result<Vec<Process>> {
-    let mut left = all()?;
-    let mut family: Vec<Process> = Vec::new();
-    let mut parents = vec![pid];
-    while !parents.is_empty() {
-        let (born, others) = left.into_iter().partition(|p| parents.contains(&p.parent));
-        left = others;
-        parents = Vec::from_iter(born.iter().map(|p: &Process| p.id.pid));
-        family.extend(born);
+    Ok(with_children(all()?, |p| p.parent == pid))
+}
+
+/// The processes that still run and live in this leader's process group, or
+/// descend from it or from one of them; the leader itself is not among them.
+/// The group keeps those together whose parents have ended.
+///
+/// # Errors
+/// As reading `/proc` fails.
+pub fn family(leader: u32) -> io::Result<Vec<ProcessId>> {
+    let mut others = all()?;
+    others.retain(|p| p.id.pid != leader);
+    let family = with_children(others, |p| p.parent == leader || p.group == leader);
+    let running = family.iter().filter(|p| !p.is_zombie());
+    Ok(running.map(|p| p.id).collect())
+}
+
+/// The first ones and all that descend from them, parents before their children.
+fn with_children(all: Vec<Process>, first: impl Fn(&Process) -> bool) -> Vec<Process> {
+    let mut family = Vec::new();
+    let (mut born, mut left): (Vec<_>, Vec<_>) = all.into_iter().partition(first);
+    while !born.is_empty() {
+        let parents: Vec<u32> = born.iter().map(|p| p.id.pid).collect();
+        family.append(&mut born);
+        (born, left) = left.into_iter().partition(|p| parents.contains(&p.parent));
     }
-    Ok(family)
+    family
 }
 
 impl ProcessId {

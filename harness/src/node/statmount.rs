@@ -33,18 +33,34 @@ pub struct UniqueMount {
 /// `Unsupported` on a kernel without statmount: read mountinfo there.
 /// `NotFound` when there is no such path.
 pub fn top_mount_at(path: &Path) -> io::Result<Option<UniqueMount>> {
-    let said = |what: &str, e: Errno| {
-        let kind = match e {
-            Errno::ENOSYS | Errno::EINVAL => io::ErrorKind::Unsupported,
-            e => io::Error::from(e).kind(),
-        };
-        io::Error::new(kind, format!("{what} {}: {e}", path.display()))
-    };
+    let said = |call, e| said(call, &path.display().to_string(), e);
     let c_path = CString::new(path.as_os_str().as_bytes())?;
     let Some(id) = mount_root(&c_path).map_err(|e| said("statx", e))? else {
         return Ok(None);
     };
     statmount(id).map(Some).map_err(|e| said("statmount", e))
+}
+
+/// The mount with this unique id; `None` when it is gone from our namespace,
+/// or cannot be reached from our root. No path is walked, so this cannot hang.
+///
+/// # Errors
+/// `Unsupported` on a kernel without statmount.
+pub fn by_unique_id(unique_id: u64) -> io::Result<Option<UniqueMount>> {
+    match statmount(unique_id) {
+        Ok(found) => Ok(Some(found).filter(|f| !f.mount.point.as_os_str().is_empty())),
+        // EINVAL: a number that the kernel gives to no mount.
+        Err(Errno::ENOENT | Errno::EINVAL) => Ok(None),
+        Err(e) => Err(said("statmount", &format!("mount {unique_id}"), e)),
+    }
+}
+
+fn said(call: &str, object: &str, e: Errno) -> io::Error {
+    let kind = match e {
+        Errno::ENOSYS | Errno::EINVAL => io::ErrorKind::Unsupported,
+        e => io::Error::from(e).kind(),
+    };
+    io::Error::new(kind, format!("{call} {object}: {e}"))
 }
 
 /// The unique id of the mount whose root this path is.

@@ -8,9 +8,8 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use csi_harness::lab::{
-    Access, Entry, FileIdentity, Form, Layout, ProcessIdentity, Roots, RunFolder, Scratch,
-};
+use csi_harness::lab::{Access, Entry, FileIdentity, Form, Layout, Roots, RunFolder, Scratch};
+use csi_harness::node::ProcessId;
 use libtest_mimic::Failed;
 
 use crate::Tried;
@@ -106,7 +105,7 @@ fn foreign(folder: &Path) -> Tried {
         .stdout(Stdio::null())
         .process_group(0)
         .spawn()?;
-    let process = ProcessIdentity::of(child.id().cast_signed())?;
+    let process = ProcessId::of(child.id())?;
     let children = format!("/proc/{0}/task/{0}/children", process.pid);
     let until = Instant::now() + Duration::from_secs(20);
     while fs::read_to_string(&children)?.is_empty() {
@@ -131,10 +130,10 @@ fn foreign(folder: &Path) -> Tried {
 /// Things that were ours and are another's now: their names are in the journal,
 /// with identities that do not fit.
 fn strangers(folder: &Path, journal: &csi_harness::lab::Journal) -> Tried {
-    let stranger: i32 = fs::read_to_string(folder.join("stranger.pid"))?.parse()?;
-    let process = ProcessIdentity {
+    let stranger: u32 = fs::read_to_string(folder.join("stranger.pid"))?.parse()?;
+    let process = ProcessId {
         start_ticks: 1,
-        ..ProcessIdentity::of(stranger)?
+        ..ProcessId::of(stranger)?
     };
     journal.write(&Entry::Process {
         process,

@@ -137,7 +137,7 @@ fn foreign(folder: &Path) -> Tried {
         if let Entry::Process { process, .. } = serde_json::from_str(line)?
             && process.start_ticks != 1
         {
-            assert!(!process.is_alive(), "{process:?}");
+            assert!(!process.alive(), "{process:?}");
         }
     }
     Ok(())
@@ -188,7 +188,7 @@ fn lock(folder: &Path) -> Tried {
     child.kill()?;
     child.wait()?;
     assert_eq!(free?.len(), 1);
-    assert!(holder.id()?.is_alive());
+    assert!(holder.id()?.alive());
     Ok(())
 }
 

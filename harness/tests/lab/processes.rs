@@ -111,11 +111,7 @@ async fn stop(folder: &Path) -> Tried {
     );
     assert_eq!(stopped.left.len(), 1, "the sleep outlived it: {stopped:?}");
     let gone = async {
-        while stopped
-            .left
-            .iter()
-            .any(csi_harness::lab::ProcessIdentity::is_alive)
-        {
+        while stopped.left.iter().any(csi_harness::node::ProcessId::alive) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
@@ -138,7 +134,7 @@ async fn restart(folder: &Path) -> Tried {
             core: false
         })
     );
-    assert!(!first.is_alive());
+    assert!(!first.alive());
     driver.restart().await?;
     assert_ne!(driver.id(), first);
     assert_eq!(driver.exited(), None);
@@ -148,7 +144,7 @@ async fn restart(folder: &Path) -> Tried {
 
 async fn dropped(folder: &Path) -> Tried {
     let id = DriverProcess::start(shell(folder, "trap '' TERM; while :; do sleep 1; done"))?.id();
-    assert!(!id.is_alive());
+    assert!(!id.alive());
     Ok(())
 }
 
@@ -205,9 +201,9 @@ async fn hanging_hook() -> Tried {
         return Err("it passed".into());
     };
     assert!(ended.contains("did not end"), "{ended}");
-    let shell: i32 = output.trim().parse()?;
+    let shell: u32 = output.trim().parse()?;
     let gone = async {
-        while csi_harness::lab::ProcessIdentity::of(shell).is_ok_and(|id| id.is_alive()) {
+        while csi_harness::node::ProcessId::of(shell).is_ok_and(|id| id.alive()) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };

@@ -199,7 +199,7 @@ fn busy(folder: &Path) -> Tried {
         report.gone.iter().map(|gone| gone.how).collect::<Vec<_>>(),
         [How::Detached]
     );
-    assert!(report.left.is_empty() && holder.id()?.is_alive());
+    assert!(report.left.is_empty() && holder.id()?.alive());
     survives(folder)
 }
 
@@ -244,7 +244,7 @@ fn holder(folder: &Path) -> Tried {
             "it holds its socket and the file, and nothing else: {open}"
         );
         drop(holder);
-        assert!(!id.is_alive());
+        assert!(!id.alive());
         nix::mount::umount(&target)?;
     }
     let missing = Holder::open_file(&folder.join("missing"))

@@ -275,7 +275,7 @@ check! {
 async fn delete_in_use(cx: &Cx) -> Checked {
     let volume = cx.volume(Want::fresh()).await?;
     let target = volume.stage().await?.publish("a").await?;
-    let marker = Marker::new();
+    let marker = Marker::new()?;
     target.write(&marker).await?;
     let request = v1::DeleteVolumeRequest {
         volume_id: volume.id(),

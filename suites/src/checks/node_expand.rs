@@ -33,7 +33,7 @@ check! {
 async fn grows(cx: &Cx) -> Checked {
     let volume = cx.volume(Want::fresh()).await?;
     let target = volume.stage().await?.publish("a").await?;
-    let marker = Marker::new();
+    let marker = Marker::new()?;
     target.write(&marker).await?;
     let before = target.size().await?;
     if before > 3 * u64::try_from(volume.capacity()).unwrap_or_default() {

@@ -10,6 +10,7 @@ pub(super) static CHECKS: &[&Check] = &[
     &DATA_STAYS,
     &FRESH_IS_EMPTY,
     &TYPE_IS_AS_ASKED,
+    &RAW_IS_RAW,
     &REACHES_THE_NODE,
     &REPEAT,
     &TARGET_IS_A_DEVICE,
@@ -83,6 +84,34 @@ async fn target_is_a_device(cx: &Cx) -> Checked {
 }
 
 check! {
+    /// A new block volume holds no file system.
+    ///
+    /// Who asks for a raw device writes to it from its first byte: a driver that
+    /// formats it anyway does so again when what it finds is not to its liking.
+    RAW_IS_RAW = "node-publish.new-block-volume-is-raw",
+    clauses: [spec::NODE_PUBLISH_BLOCK_AT_TARGET, spec::NODE_PUBLISH_CAPABILITY_HONOURED],
+    needs: Need::All(&[Need::BLOCK, Need::OwnVolumes]),
+    volumes: 1, calls: 10,
+    seen_in: ["vultr/vultr-csi#406" => "block volumes were formatted"],
+    look_at: "whether the access type of the capability is looked at before mkfs is run",
+    run: raw_is_raw,
+}
+
+async fn raw_is_raw(cx: &Cx) -> Checked {
+    let want = Want {
+        fresh: true,
+        ..Want::of(Kind::Block)
+    };
+    let target = cx.volume(want).await?.stage().await?.publish("a").await?;
+    match target.file_system_on_device().await? {
+        Some(found) => Err(Stop::fail(format!(
+            "the new block volume holds a file system: {found}"
+        ))),
+        None => Ok(()),
+    }
+}
+
+check! {
     /// What the driver mounts is seen on the node, not in its own namespace alone.
     ///
     /// The driver's container needs its kubelet folder with Bidirectional mount
@@ -123,7 +152,7 @@ check! {
 async fn writer_can_write(cx: &Cx) -> Checked {
     let staged = cx.volume(Want::any()).await?.stage().await?;
     let target = staged.publish("a").await?;
-    let marker = Marker::new();
+    let marker = Marker::new()?;
     if let Err(why) = target.try_write(&marker).await? {
         let reader = target.is_read_only().await?;
         let told = format!("a writer published the volume, and cannot write: {why}");
@@ -216,7 +245,7 @@ async fn data_stays(cx: &Cx) -> Checked {
     volume.keeps_data()?;
     let staged = volume.stage().await?;
     let first = staged.publish("a").await?;
-    let marker = Marker::new();
+    let marker = Marker::new()?;
     first.write(&marker).await?;
     first.unpublish().await?;
     staged.publish("b").await?.shows(&marker).await
@@ -242,7 +271,7 @@ async fn volumes_are_apart(cx: &Cx) -> Checked {
     let (one, other) = (cx.volume(Want::any()).await?, cx.volume(Want::any()).await?);
     let (one, other) = (one.stage().await?, other.stage().await?);
     let (a, b) = (one.publish("a").await?, other.publish("a").await?);
-    let (red, blue) = (Marker::new(), Marker::second());
+    let (red, blue) = (Marker::new()?, Marker::second()?);
     a.write(&red).await?;
     b.write(&blue).await?;
     a.lacks(&blue).await?;
@@ -270,7 +299,7 @@ async fn fresh_is_empty(cx: &Cx) -> Checked {
     let old = cx.volume(Want::fresh()).await?;
     let staged = old.stage().await?;
     let target = staged.publish("a").await?;
-    let marker = Marker::new();
+    let marker = Marker::new()?;
     target.write(&marker).await?;
     target.unpublish().await?;
     staged.unstage().await?;
@@ -298,7 +327,7 @@ async fn two_targets(cx: &Cx) -> Checked {
     let first = staged.publish("a").await?;
     // The text of the specification allows a refusal for a single writer.
     let second = staged.publish_second("b").await?;
-    let marker = Marker::new();
+    let marker = Marker::new()?;
     first.write(&marker).await?;
     second.shows(&marker).await?;
     first.unpublish().await?;

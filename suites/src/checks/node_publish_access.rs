@@ -43,9 +43,9 @@ async fn access_mode(cx: &Cx) -> Checked {
     let mode = cx.mode();
     let reader = matches!(mode, Mode::SingleNodeReaderOnly | Mode::MultiNodeReaderOnly);
     if !reader {
-        return target.write(&Marker::new()).await;
+        return target.write(&Marker::new()?).await;
     }
-    match target.try_write(&Marker::new()).await? {
+    match target.try_write(&Marker::new()?).await? {
         Err(_) => Ok(()),
         // The kubelet says readonly besides, where it matters.
         Ok(()) => Err(Stop::Warn(format!(
@@ -77,7 +77,7 @@ async fn read_only(cx: &Cx) -> Checked {
     let target = staged.publish_read_only("a").await?;
     match (
         staged.volume().access(),
-        target.try_write(&Marker::new()).await?,
+        target.try_write(&Marker::new()?).await?,
     ) {
         (_, Err(_)) => Ok(()),
         (Access::Mount, Ok(())) => Err(Stop::fail(
@@ -108,11 +108,11 @@ check! {
 async fn read_only_beside_writer(cx: &Cx) -> Checked {
     let staged = cx.volume(Want::any()).await?.stage().await?;
     let writer = staged.publish("writer").await?;
-    let (first, second) = (Marker::new(), Marker::second());
+    let (first, second) = (Marker::new()?, Marker::second()?);
     writer.write(&first).await?;
     let reader = staged.publish_second_read_only("reader").await?;
     reader.shows(&first).await?;
-    if reader.try_write(&Marker::new()).await?.is_ok() {
+    if reader.try_write(&Marker::new()?).await?.is_ok() {
         return Err(Stop::fail(
             "the target that was published with readonly=true takes a write",
         ));
@@ -220,7 +220,7 @@ check! {
 async fn other_arguments(cx: &Cx) -> Checked {
     let staged = cx.volume(Want::any()).await?.stage().await?;
     let target = staged.publish("a").await?;
-    let marker = Marker::new();
+    let marker = Marker::new()?;
     target.write(&marker).await?;
     let mut request = target.request().clone();
     request.readonly = true;

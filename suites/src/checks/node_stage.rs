@@ -125,7 +125,7 @@ async fn keeps_data(cx: &Cx) -> Checked {
     volume.keeps_data()?;
     let staged = volume.stage().await?;
     let target = staged.publish("a").await?;
-    let marker = Marker::new();
+    let marker = Marker::new()?;
     target.write(&marker).await?;
     target.unpublish().await?;
     staged.unstage().await?;
@@ -149,7 +149,7 @@ check! {
 async fn other_capability(cx: &Cx) -> Checked {
     let staged = cx.volume(Want::any()).await?.stage().await?;
     let target = staged.publish("a").await?;
-    let marker = Marker::new();
+    let marker = Marker::new()?;
     target.write(&marker).await?;
     let mut request = staged.stage_request();
     request.volume_capability = Some(Kind::Block.capability(Mode::SingleNodeWriter, &[]));

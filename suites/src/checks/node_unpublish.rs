@@ -148,7 +148,7 @@ async fn busy(cx: &Cx) -> Checked {
     volume.keeps_data()?;
     let staged = volume.stage().await?;
     let target = staged.publish("a").await?;
-    let marker = Marker::new();
+    let marker = Marker::new()?;
     target.write(&marker).await?;
     let holder = target.hold_open(&marker)?;
     let asked = target.ask_unpublish().await?;
@@ -185,7 +185,7 @@ async fn data_survives(cx: &Cx) -> Checked {
     volume.keeps_data()?;
     let staged = volume.stage().await?;
     let target = staged.publish("a").await?;
-    let marker = Marker::new();
+    let marker = Marker::new()?;
     target.write(&marker).await?;
     let cover = target.cover()?;
     // An error is fair: the target is not as the driver left it.

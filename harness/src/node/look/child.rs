@@ -7,7 +7,7 @@
 use super::Look;
 use super::seen::{DeviceSeen, FileStat, FsStat, LoopSeen};
 use super::slate::{Call, Not, Reply, Slate};
-use crate::node::block::DiskId;
+use crate::node::block::{BLKGETDISKSEQ, DiskId};
 use crate::node::loops::BackingId;
 use linux_raw_sys::loop_device::{LOOP_GET_STATUS64, loop_info64};
 use std::ffi::CStr;
@@ -16,7 +16,6 @@ use std::mem::MaybeUninit;
 // From linux/fs.h; libc lacks them.
 const BLKROGET: libc::Ioctl = nix::request_code_none!(0x12, 94);
 const BLKGETSIZE64: libc::Ioctl = nix::request_code_read!(0x12, 114, size_of::<usize>());
-const BLKGETDISKSEQ: libc::Ioctl = nix::request_code_read!(0x12, 128, size_of::<u64>());
 
 /// Ends the child if anything should unwind: it must never come back into the
 /// parent's code.

@@ -1,6 +1,6 @@
 //! One line of mountinfo, read and written.
 
-use super::Mount;
+use super::{Mount, Place};
 use std::borrow::Cow;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -42,6 +42,14 @@ pub(super) fn parse(line: &[u8]) -> Option<Mount> {
     mount.super_options = options(fields.next().unwrap_or_default());
     // A field too many: a space that should have been escaped was not.
     fields.all(<[u8]>::is_empty).then_some(mount)
+}
+
+/// Reads the beginning of one line, which is enough to find the mount again.
+pub(super) fn place(line: &[u8]) -> Option<Place> {
+    let mut fields = line.split(|&b| b == b' ');
+    let id = number(fields.next()?)?;
+    let point = path(fields.nth(3)?)?;
+    Some(Place { id, point })
 }
 
 /// Takes the kernel's mark off a root, and says whether there was one.

@@ -101,6 +101,19 @@ fn one_odd_line_does_not_hide_the_others() {
     assert_eq!(table.odd[0], b"no mount");
 }
 
+#[test]
+fn the_place_of_an_odd_line_is_known() {
+    let found = |id, point: &[u8]| {
+        let point = OsString::from_vec(point.to_vec()).into();
+        Some(super::Place { id, point })
+    };
+    let sound = b"36 35 98:0 /mnt1 /a\\040b\\134\xff rw master:1 - ext4 /dev/root rw";
+    assert_eq!(super::line::place(sound), found(36, b"/a b\\\xff"));
+    let odd = b"4 1 0:2 / /b rw - tmpfs b rw one too many";
+    assert_eq!(super::line::place(odd), found(4, b"/b"));
+    assert_eq!(super::line::place(b"no mount"), None);
+}
+
 const STACKED: &[u8] = b"\
 1 0 0:1 / / rw - ext4 disk rw
 8 1 0:8 / /a/bc rw - tmpfs neighbour rw

@@ -1,14 +1,16 @@
 use super::*;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
 #[test]
 fn a_name_with_spaces_and_parentheses_does_not_move_the_fields() {
-    let rest = "S 7 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 11 0 4242 1000 20";
+    let rest = "S 7 8 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 11 0 4242 1000 20";
     for comm in ["init", "a) R 1 (b", ")", "tmux: server", ""] {
         let stat = format!("99 ({comm}) {rest}\n");
         let process = Process::parse(stat.as_bytes()).expect("a line of stat");
         let (id, parent) = (process.id, process.parent);
-        assert_eq!((id.pid, id.started, parent), (99, 4242, 7));
+        assert_eq!((id.pid, id.start_ticks, parent), (99, 4242, 7));
+        assert_eq!(process.group, 8);
         let (state, threads) = (process.state, process.threads);
         assert_eq!((process.comm.as_str(), state, threads), (comm, 'S', 11));
     }
@@ -44,7 +46,7 @@ fn a_child_is_known_while_it_lives_and_not_after() -> io::Result<()> {
     assert!(ours.iter().any(|p| p.id == id));
 
     let another = ProcessId {
-        started: id.started + 1,
+        start_ticks: id.start_ticks + 1,
         ..id
     };
     assert!(!another.alive());
@@ -85,6 +87,38 @@ fn grandchildren_are_children() -> io::Result<()> {
     );
     drop(child.stdin.take());
     child.wait().map(drop)
+}
+
+#[test]
+fn a_family_is_a_group_with_its_children() -> io::Result<()> {
+    let mut leader = Command::new("sh")
+        .args(["-c", "cat; true"])
+        .stdin(Stdio::piped())
+        .process_group(0)
+        .spawn()?;
+    // Of the group, but nobody's child in it: as one whose parent has ended.
+    let mut member = Command::new("cat")
+        .stdin(Stdio::piped())
+        .process_group(leader.id().cast_signed())
+        .spawn()?;
+    let mut seen = Vec::new();
+    while seen.len() < 2 && leader.try_wait()?.is_none() {
+        seen = family(leader.id())?;
+    }
+    let member_id = ProcessId::of(member.id())?;
+    assert!(seen.contains(&member_id), "{seen:?}");
+    assert!(seen.iter().all(|id| id.pid != leader.id()), "{seen:?}");
+    let child = seen.iter().find(|id| **id != member_id);
+    assert!(child.is_some_and(|id| id.look().is_ok_and(|p| p.parent == leader.id())));
+
+    drop((leader.stdin.take(), member.stdin.take()));
+    // A zombie until it is waited for, and no more of the family.
+    while member_id.look().is_ok_and(|p| !p.is_zombie()) {
+        std::thread::yield_now();
+    }
+    assert!(!family(leader.id())?.contains(&member_id));
+    member.wait()?;
+    leader.wait().map(drop)
 }
 
 #[test]

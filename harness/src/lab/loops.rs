@@ -1,0 +1,104 @@
+//! Letting loop devices go, by identity.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::time::{Duration, Instant};
+
+use linux_raw_sys::loop_device::{LOOP_CLR_FD, LOOP_GET_STATUS64, loop_info64};
+use nix::errno::Errno;
+
+use super::clean::Then;
+use super::identity::FileIdentity;
+use super::journal::Entry;
+use crate::node::LoopDevice;
+use crate::node::block::BLKGETDISKSEQ;
+
+/// How long a loop device that was let go may take to be gone.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+const ANOTHER: &str = "another disk has this number now";
+
+/// Lets a loop device go if it is the disk that was made, with its backing file.
+/// None where it is gone already.
+pub(super) fn let_go(number: u32, diskseq: u64, file: FileIdentity) -> Option<Then> {
+    // Looked at before it is opened: a stranger's device is not touched at all.
+    match is_that(number, diskseq) {
+        Ok(None) => return None,
+        Ok(Some(false)) => return Some(Then::LeftAlone(ANOTHER.into())),
+        Ok(Some(true)) => {}
+        Err(error) => return Some(Then::Stuck(error.to_string())),
+    }
+    match clear(number, diskseq, file) {
+        Ok(Some(why)) => return Some(Then::LeftAlone(why.into())),
+        Ok(None) => {}
+        Err(Errno::ENXIO) => return None,
+        Err(errno) => return Some(Then::Stuck(errno.desc().into())),
+    }
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match is_that(number, diskseq) {
+            Ok(Some(true)) if Instant::now() > until => {
+                let why = "somebody uses it; it goes with its last user";
+                return Some(Then::Stuck(why.into()));
+            }
+            Ok(Some(true)) => std::thread::sleep(Duration::from_millis(10)),
+            Ok(_) => return Some(Then::Removed),
+            Err(error) => return Some(Then::Stuck(error.to_string())),
+        }
+    }
+}
+
+/// Whether the device with this number is the disk with that sequence number;
+/// none where it has no file behind it.
+fn is_that(number: u32, diskseq: u64) -> io::Result<Option<bool>> {
+    let device = LoopDevice::numbered(number)?;
+    Ok(device.map(|device| device.id.diskseq == Some(diskseq)))
+}
+
+/// Lets a loop device go that was seen before, if it still is the one; in
+/// words, what became of it.
+pub fn release_loop(seen: &Entry) -> String {
+    let Entry::Loop {
+        number,
+        diskseq,
+        file,
+        ..
+    } = seen
+    else {
+        return "left: no loop device".into();
+    };
+    match let_go(*number, *diskseq, *file) {
+        None => "gone meanwhile".into(),
+        Some(then) => then.to_string(),
+    }
+}
+
+/// Some reason not to, or none: it is let go.
+fn clear(number: u32, diskseq: u64, file: FileIdentity) -> Result<Option<&'static str>, Errno> {
+    let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
+    let device = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(format!("/dev/loop{number}"));
+    let device =
+        device.map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
+    let fd = device.as_raw_fd();
+    let mut seen = 0_u64;
+    // SAFETY: the kernel writes one 64-bit number.
+    Errno::result(unsafe { libc::ioctl(fd, BLKGETDISKSEQ, &raw mut seen) })?;
+    // SAFETY: loop_info64 is plain data, for which all zeroes is a valid value.
+    let mut info: loop_info64 = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes one loop_info64.
+    Errno::result(unsafe { libc::ioctl(fd, LOOP_GET_STATUS64.into(), &raw mut info) })?;
+    if seen != diskseq {
+        return Ok(Some(ANOTHER));
+    }
+    if (info.lo_device, info.lo_inode) != (file.dev, file.ino) {
+        return Ok(Some("another file is behind it now"));
+    }
+    // SAFETY: takes no argument.
+    Errno::result(unsafe { libc::ioctl(fd, LOOP_CLR_FD.into(), 0) })?;
+    Ok(None)
+}

@@ -1,0 +1,39 @@
+//! Which file system does a disk hold, by its magic number?
+
+/// The beginning of a disk that has to be read to tell, in bytes.
+pub const HEAD: usize = 4096;
+
+/// Where the superblock of btrfs lies, in bytes (btrfs(5)).
+pub const BTRFS_AT: u64 = 64 * 1024;
+
+/// The file system that the first bytes of a disk tell of: ext2 to ext4 (magic
+/// at byte 1080, Documentation/filesystems/ext4/super.rst) or XFS.
+pub fn at_head(bytes: &[u8]) -> Option<&'static str> {
+    if bytes.starts_with(b"XFSB") {
+        return Some("xfs");
+    }
+    (bytes.get(1080..1082)? == [0x53, 0xEF]).then_some("ext4")
+}
+
+/// Whether the bytes from [`BTRFS_AT`] on are a superblock of btrfs.
+pub fn is_btrfs(bytes: &[u8]) -> bool {
+    bytes.get(0x40..0x48) == Some(b"_BHRfS_M".as_slice())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn magic_numbers_are_found_where_they_lie() {
+        let mut disk = vec![0; HEAD];
+        assert_eq!(at_head(&disk), None);
+        disk[1080..1082].copy_from_slice(&[0x53, 0xEF]);
+        assert_eq!(at_head(&disk), Some("ext4"));
+        disk[..4].copy_from_slice(b"XFSB");
+        assert_eq!(at_head(&disk), Some("xfs"));
+        assert_eq!(at_head(&[]), None);
+        disk[0x40..0x48].copy_from_slice(b"_BHRfS_M");
+        assert!(is_btrfs(&disk) && !is_btrfs(&disk[..0x41]));
+    }
+}
