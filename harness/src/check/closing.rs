@@ -13,7 +13,7 @@ use super::step::Step;
 use super::wait::Patience;
 use crate::client::Answer;
 use crate::lab;
-use crate::node::{LoopDevice, MountTable};
+use crate::node::{self, LoopDevice, MountTable};
 
 impl Session {
     /// The longest that a body can take: all its calls, each until its
@@ -99,13 +99,35 @@ impl Session {
         for mount in self.mounts_left() {
             stayed.push((None, entry("mount", mount, "removed by force".to_owned())));
         }
-        for (_, entry) in &stayed {
+        let devices = self.release_all().await;
+        // What a driver that died or hangs holds is no finding of its own.
+        let excused = gone || self.history().disturbed();
+        let told = if excused { &[][..] } else { &devices[..] };
+        for (_, entry) in stayed.iter().chain(told) {
             self.remember_left(format!("{} {}", entry.what, entry.object));
         }
         for folder in self.layout.owned() {
             lab::take_down(&folder).await;
         }
+        stayed.extend(devices);
         stayed
+    }
+
+    /// Releases what loop devices still carry files of a driver of our own,
+    /// also those that no check came to see.
+    async fn release_all(&self) -> Vec<(Option<Step>, LedgerEntry)> {
+        let Some(scratch) = &self.scratch else {
+            return Vec::new();
+        };
+        let mut released = Vec::new();
+        for device in node::loops().unwrap_or_default() {
+            if device.backing.starts_with(scratch) {
+                let object = super::negate::device_words(&device);
+                let then = self.release(&device).await;
+                released.push((Some(Step::DeviceGone), entry("loop device", object, then)));
+            }
+        }
+        released
     }
 
     /// The mounts below our own folders, in the order of the table.

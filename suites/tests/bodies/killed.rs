@@ -7,8 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use csi_harness::lab::ProcessIdentity;
-use csi_harness::node::{DiskId, loops};
+use csi_harness::node::{DiskId, ProcessId, loops};
 
 use super::Tested;
 
@@ -85,18 +84,18 @@ impl Drop for Stranger {
 }
 
 /// The driver that a run has started.
-fn driver_of(run: u32) -> Option<ProcessIdentity> {
+fn driver_of(run: u32) -> Option<ProcessId> {
     let tasks = fs::read_dir(format!("/proc/{run}/task")).ok()?;
     let children =
         tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("children")).ok());
-    let pids: Vec<i32> = children
+    let pids: Vec<u32> = children
         .flat_map(|line| {
             line.split_whitespace()
                 .filter_map(|pid| pid.parse().ok())
                 .collect::<Vec<_>>()
         })
         .collect();
-    let is_driver = |pid: &i32| {
+    let is_driver = |pid: &u32| {
         fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|words| {
             words
                 .split(|byte| *byte == 0)
@@ -104,7 +103,7 @@ fn driver_of(run: u32) -> Option<ProcessIdentity> {
         })
     };
     let pid = pids.into_iter().find(is_driver)?;
-    ProcessIdentity::of(pid).ok()
+    ProcessId::of(pid).ok()
 }
 
 /// The loop devices that carry files of a run.
@@ -176,7 +175,7 @@ fn killed(folder: &Path, clean: fn(&Path) -> Tested) -> Tested {
     run.wait()?;
     let (devices, driver) = (devices?, driver.ok_or("no driver was found")?);
     clean(&state)?;
-    until("end of the driver", || (!driver.is_alive()).then_some(()))?;
+    until("end of the driver", || (!driver.alive()).then_some(()))?;
     until("end of its loop devices", || {
         let there: HashSet<DiskId> = loops().ok()?.iter().map(|device| device.id).collect();
         there.is_disjoint(&devices).then_some(())

@@ -15,8 +15,10 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 pub(crate) type Tested = Result<(), Box<dyn Error>>;
 
-/// Names, and what is done in a folder of its own.
-const TESTS: [(&str, fn(&Path) -> Tested); 3] = [
+/// What is done in a folder of its own.
+type Test = fn(&Path) -> Tested;
+
+const TESTS: [(&str, Test); 3] = [
     ("bodies_that_break_are_put_away", toys::put_away),
     ("a_killed_run_is_cleaned", killed::by_clean),
     (
@@ -41,7 +43,7 @@ fn main() -> ExitCode {
         },
         Some(_) => Arc::default(),
     };
-    let trial = |(name, test): (&'static str, fn(&Path) -> Tested)| {
+    let trial = |(name, test): (&'static str, Test)| {
         let base = base.clone();
         Trial::ignorable_test(name, move || {
             if let Some(lacking) = lacking {
