@@ -148,6 +148,13 @@ impl Leftover {
         for entry in entries.iter().rev() {
             unmount(entry, this_boot, &mut report);
         }
+        for entry in &entries {
+            if let Entry::Scratch { dev, path } = entry
+                && this_boot
+            {
+                report.extend(scratch(path, *dev));
+            }
+        }
         for entry in entries.iter().rev() {
             if let Entry::Loop {
                 number,
@@ -186,6 +193,29 @@ impl Leftover {
                 Then::Stuck(error.to_string()),
             )
         })
+    }
+}
+
+/// Lets the loop devices go whose files lie on the scratch of a run. Its number
+/// may be another file system's by now: not while a loop device holds a file on
+/// it, and not if it is mounted in nobody's namespace.
+fn scratch(path: &Path, dev: u64) -> Vec<Cleaned> {
+    let number = (libc::major(dev), libc::minor(dev));
+    let told = match mountinfo::is_mounted_anywhere(number) {
+        Ok(true) => return Vec::new(),
+        Ok(false) => loops::release_all_on(dev),
+        Err(error) => Err(error),
+    };
+    match told {
+        Ok(told) => told
+            .into_iter()
+            .map(|(device, then)| cleaned("loop device", device, then))
+            .collect(),
+        Err(error) => vec![cleaned(
+            "scratch",
+            show(path),
+            Then::Stuck(error.to_string()),
+        )],
     }
 }
 

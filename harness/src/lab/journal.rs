@@ -59,6 +59,14 @@ pub enum Entry {
         /// Its unique number; none before it is made, and where the kernel has none.
         unique_id: Option<u64>,
     },
+    /// The scratch file system, and with it every loop device whose file lies on
+    /// it: the driver that made it may have been killed before it told anybody.
+    Scratch {
+        /// Where it is mounted, in the run's own namespace.
+        path: PathBuf,
+        /// Its device number (`st_dev`).
+        dev: u64,
+    },
     /// A loop device that is ours.
     Loop {
         /// The `N` of `/dev/loopN`.
@@ -113,6 +121,17 @@ impl Entry {
             diskseq,
             backing: backing.to_owned(),
             file,
+        })
+    }
+
+    /// The scratch file system that is mounted at a path.
+    ///
+    /// # Errors
+    /// stat(2) failed.
+    pub fn scratch_at(path: &Path) -> io::Result<Self> {
+        Ok(Self::Scratch {
+            path: path.to_owned(),
+            dev: FileIdentity::of(File::open(path)?)?.dev,
         })
     }
 

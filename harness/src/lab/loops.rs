@@ -1,6 +1,6 @@
 //! Letting loop devices go, by identity.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
@@ -12,8 +12,8 @@ use nix::errno::Errno;
 use super::clean::Then;
 use super::identity::FileIdentity;
 use super::journal::Entry;
-use crate::node::LoopDevice;
 use crate::node::block::BLKGETDISKSEQ;
+use crate::node::{self, LoopDevice};
 
 /// How long a loop device that was let go may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -75,23 +75,65 @@ pub fn release_loop(seen: &Entry) -> String {
     }
 }
 
-/// Some reason not to, or none: it is let go.
-fn clear(number: u32, diskseq: u64, file: FileIdentity) -> Result<Option<&'static str>, Errno> {
+/// Lets every loop device go whose file lies on the file system with this device
+/// number: the scratch of a run that is over. Each is named, with what became of
+/// it.
+///
+/// # Errors
+/// The loop devices cannot be listed.
+pub fn release_all_on(dev: u64) -> io::Result<Vec<(String, Then)>> {
+    let mut told = Vec::new();
+    for device in node::loops()? {
+        let Some(diskseq) = device.id.diskseq else {
+            continue;
+        };
+        // One that goes away meanwhile, or cannot be asked, is not let go.
+        let Ok(file) = file_behind(device.number) else {
+            continue;
+        };
+        if file.dev == dev {
+            let then = let_go(device.number, diskseq, file);
+            told.extend(then.map(|then| (format!("/dev/loop{}", device.number), then)));
+        }
+    }
+    Ok(told)
+}
+
+fn open(number: u32) -> Result<File, Errno> {
     let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
     let device = OpenOptions::new()
         .read(true)
         .custom_flags(flags)
         .open(format!("/dev/loop{number}"));
-    let device =
-        device.map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
+    device.map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
+}
+
+fn status(device: &File) -> Result<loop_info64, Errno> {
+    // SAFETY: loop_info64 is plain data, for which all zeroes is a valid value.
+    let mut info: loop_info64 = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes one loop_info64.
+    Errno::result(unsafe {
+        libc::ioctl(device.as_raw_fd(), LOOP_GET_STATUS64.into(), &raw mut info)
+    })?;
+    Ok(info)
+}
+
+fn file_behind(number: u32) -> Result<FileIdentity, Errno> {
+    let info = status(&open(number)?)?;
+    Ok(FileIdentity {
+        dev: info.lo_device,
+        ino: info.lo_inode,
+    })
+}
+
+/// Some reason not to, or none: it is let go.
+fn clear(number: u32, diskseq: u64, file: FileIdentity) -> Result<Option<&'static str>, Errno> {
+    let device = open(number)?;
     let fd = device.as_raw_fd();
     let mut seen = 0_u64;
     // SAFETY: the kernel writes one 64-bit number.
     Errno::result(unsafe { libc::ioctl(fd, BLKGETDISKSEQ, &raw mut seen) })?;
-    // SAFETY: loop_info64 is plain data, for which all zeroes is a valid value.
-    let mut info: loop_info64 = unsafe { std::mem::zeroed() };
-    // SAFETY: the kernel writes one loop_info64.
-    Errno::result(unsafe { libc::ioctl(fd, LOOP_GET_STATUS64.into(), &raw mut info) })?;
+    let info = status(&device)?;
     if seen != diskseq {
         return Ok(Some(ANOTHER));
     }

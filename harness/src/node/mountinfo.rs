@@ -6,6 +6,27 @@
 //! it cannot hang on a server that is away.
 
 pub(super) mod line;
+/// Whether a file system, by its device number, is mounted in the namespace of
+/// any process that we can see. A process that ends meanwhile has none.
+///
+/// # Errors
+/// As reading `/proc` fails.
+pub fn is_mounted_anywhere((major, minor): (u32, u32)) -> io::Result<bool> {
+    let mut seen = std::collections::HashSet::new();
+    for process in super::process::all()? {
+        let Ok(namespace) = process.id.mount_namespace() else {
+            continue;
+        };
+        if seen.insert(namespace)
+            && MountTable::of(process.id.pid)
+                .is_ok_and(|table| !table.of_device(major, minor).is_empty())
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 #[cfg(test)]
 mod tests;
 

@@ -12,7 +12,7 @@ use csi_proto::v1;
 use crate::check::{Facts, Session};
 use crate::client::{Answer, Client, Deadlines, History};
 use crate::config::{Config, Endpoint, expand};
-use crate::lab::{DriverCommand, DriverProcess, Form, Layout, PathMap, Roots, RunFolder};
+use crate::lab::{DriverCommand, DriverProcess, Entry, Form, Layout, PathMap, Roots, RunFolder};
 use crate::node::{self, Host, MountTable, ProcessId};
 
 /// How a run is set up, beside the configuration.
@@ -65,6 +65,12 @@ pub async fn connect(
     setup: &Setup,
     folder: &RunFolder,
 ) -> Result<Session, SetupError> {
+    if let Some(scratch) = &setup.scratch {
+        // Before the driver makes its first device on it.
+        let wrong = |error: &dyn std::fmt::Display| SetupError::Folders(error.to_string());
+        let entry = Entry::scratch_at(scratch).map_err(|e| wrong(&e))?;
+        folder.journal().write(&entry).map_err(|e| wrong(&e))?;
+    }
     let mut driver = start(&config, setup, folder)?;
     let ours = driver.as_ref().map(|d| Endpoint::Unix(d.socket()));
     let controller = config.controller().cloned().or_else(|| ours.clone());
