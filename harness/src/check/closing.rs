@@ -99,23 +99,18 @@ impl Session {
         for mount in self.mounts_left() {
             stayed.push((None, entry("mount", mount, "removed by force".to_owned())));
         }
-        let devices = self.release_all().await;
-        // What a driver that died or hangs holds is no finding of its own.
-        let excused = gone || self.history().disturbed();
-        let told = if excused { &[][..] } else { &devices[..] };
-        for (_, entry) in stayed.iter().chain(told) {
+        for (_, entry) in &stayed {
             self.remember_left(format!("{} {}", entry.what, entry.object));
         }
         for folder in self.layout.owned() {
             lab::take_down(&folder).await;
         }
-        stayed.extend(devices);
         stayed
     }
 
     /// Releases what loop devices still carry files of a driver of our own,
     /// also those that no check came to see.
-    async fn release_all(&self) -> Vec<(Option<Step>, LedgerEntry)> {
+    pub async fn release_all(&self) -> Vec<LedgerEntry> {
         let Some(scratch) = &self.scratch else {
             return Vec::new();
         };
@@ -124,7 +119,7 @@ impl Session {
             if device.backing.starts_with(scratch) {
                 let object = super::negate::device_words(&device);
                 let then = self.release(&device).await;
-                released.push((Some(Step::DeviceGone), entry("loop device", object, then)));
+                released.push(entry("loop device", object, then));
             }
         }
         released
