@@ -8,18 +8,18 @@ use csi_proto::v1;
 use super::claims::VolumeClaim;
 use super::model::Check;
 use super::outcome::LedgerEntry;
-use super::session::Session;
+use super::session::{LOOK, Session};
 use super::step::Step;
 use super::wait::Patience;
 use crate::client::Answer;
 use crate::lab;
-use crate::node::{LoopDevice, MountTable};
+use crate::node::{self, LoopDevice, MountTable};
 
 impl Session {
     /// The longest that a body can take: all its calls, each until its
-    /// deadline.
+    /// deadline, and a look that hangs, after which it ends.
     pub fn body_limit(&self, check: &Check) -> Duration {
-        self.client.longest_deadline() * (check.calls + 1) + Duration::from_secs(60)
+        self.client.longest_deadline() * (check.calls + 1) + LOOK * 2
     }
 
     /// Starts the driver again where we can, else waits a little for whoever
@@ -112,6 +112,23 @@ impl Session {
             lab::take_down(&folder).await;
         }
         stayed
+    }
+
+    /// Releases what loop devices still carry files of a driver of our own,
+    /// also those that no check came to see.
+    pub async fn release_all(&self) -> Vec<LedgerEntry> {
+        let Some(scratch) = &self.scratch else {
+            return Vec::new();
+        };
+        let mut released = Vec::new();
+        for device in node::loops().unwrap_or_default() {
+            if device.backing.starts_with(scratch) {
+                let object = super::negate::device_words(&device);
+                let then = self.release(&device).await;
+                released.push(entry("loop device", object, then));
+            }
+        }
+        released
     }
 
     /// The mounts below our own folders, in the order of the table.

@@ -204,6 +204,11 @@ impl Cx {
             .push(evidence);
     }
 
+    /// How many volumes are claimed now.
+    pub fn volumes(&self) -> u64 {
+        self.claims().volumes.len() as u64
+    }
+
     pub(super) fn claims(&self) -> MutexGuard<'_, Claims> {
         self.claims.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -71,6 +71,17 @@ impl Facts {
         self.controller_can(ControllerRpc::CreateDeleteVolume) && self.config.volumes.is_empty()
     }
 
+    /// How many volumes the user named, of this access or of any; none: as many
+    /// as are needed.
+    pub(crate) fn given(&self, access: Option<Access>) -> Option<u32> {
+        let volumes = &self.config.volumes;
+        if volumes.is_empty() || volumes.iter().any(StaticVolume::is_template) {
+            return None;
+        }
+        let fits = |volume: &&StaticVolume| access.is_none_or(|access| is_of(volume, access));
+        u32::try_from(volumes.iter().filter(fits).count()).ok()
+    }
+
     /// The kinds of volumes that the user asks for; by default one of each
     /// access, the file system being the driver's choice.
     pub fn kinds(&self) -> Vec<Kind> {

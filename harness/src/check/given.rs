@@ -15,6 +15,11 @@ use crate::config::StaticVolume;
 /// template (`${n}`) stands for as many volumes as are needed.
 pub(super) async fn take(cx: &Cx, want: Want, kind: Kind) -> Result<VolumeClaim, Stop> {
     let volumes = &cx.session.config().volumes;
+    if want.fresh && !volumes.iter().any(StaticVolume::is_template) {
+        return Err(Stop::not_given(
+            "a volume that was never used (an id with ${n} among volumes:)",
+        ));
+    }
     let fits = |volume: &StaticVolume| fits(volume, &want, &kind);
     let (index, given) = match volumes
         .iter()

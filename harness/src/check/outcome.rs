@@ -177,6 +177,12 @@ pub struct Settled {
     pub message: String,
     /// Milliseconds from the start of its body to the end of its cleaning.
     pub duration_ms: u64,
+    /// Calls that it made, cleaning included.
+    #[serde(default)]
+    pub calls: u64,
+    /// Volumes that its body took or created.
+    #[serde(default)]
+    pub volumes: u64,
     /// The clauses that it stands for.
     pub clauses: Vec<ClauseRef>,
     /// Why it did not run, for `skip`.

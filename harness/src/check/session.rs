@@ -440,7 +440,7 @@ impl Session {
     }
 
     /// Remembers what stayed or came late, for the judgement of the run.
-    pub(super) fn remember_left(&self, what: String) {
+    pub fn remember_left(&self, what: String) {
         self.left
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

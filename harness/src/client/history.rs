@@ -162,6 +162,12 @@ impl History {
         inner.deaths.push(Death { how, suspects });
     }
 
+    /// Whether the driver died or left a call unanswered.
+    pub fn disturbed(&self) -> bool {
+        let inner = self.lock();
+        !inner.deaths.is_empty() || !inner.missed.is_empty()
+    }
+
     /// The driver is gone for good: that explains every call that broke.
     pub fn gone(&self) {
         self.lock().broken.clear();

@@ -281,6 +281,20 @@ impl Engine {
                 .map(|c| c.id.to_owned());
             self.book.ledger.push(entry);
         }
+        // What a driver that died or hangs holds is no finding of its own, nor
+        // is more of what was found already.
+        let excused = self.gone.is_some()
+            || self.session.history().disturbed()
+            || self.book.has_finding(Step::DeviceGone);
+        for mut entry in self.session.release_all().await {
+            if !excused {
+                let left = format!("{} {}", entry.what, entry.object);
+                self.session.remember_left(left);
+            }
+            let owner = self.book.owners.owner(Step::DeviceGone);
+            entry.owner = owner.map(|check| check.id.to_owned());
+            self.book.ledger.push(entry);
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod conduct;
 mod engine;
 mod plan;
+mod room;
 mod settle;
 mod setup;
 mod wave;

@@ -120,6 +120,15 @@ impl Book {
         None
     }
 
+    /// Whether the owner of a step has found it to fail.
+    pub(super) fn has_finding(&self, step: Step) -> bool {
+        let owner = self
+            .owners
+            .owner(step)
+            .and_then(|check| self.standing.get(check.id));
+        owner.is_some_and(|cases| cases.iter().any(|(_, s)| *s == Standing::Found))
+    }
+
     /// Whether the owner of a step was run and found nothing wrong with it.
     fn works_elsewhere(&self, step: Step) -> bool {
         let owner = self
@@ -251,6 +260,8 @@ fn settled(ended: &Ended, outcome: Outcome, message: String) -> Settled {
         outcome,
         message,
         duration_ms: u64::try_from(ended.duration.as_millis()).unwrap_or(u64::MAX),
+        calls: ended.calls,
+        volumes: ended.volumes,
         clauses: check.clause_refs(),
         skip: None,
         blocked_by: None,

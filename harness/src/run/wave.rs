@@ -8,6 +8,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinSet;
 
 use super::plan::Planned;
+use super::room::Room;
 use crate::check::{Checked, Cx, Evidence, Negated, Residue, Session, Step, Stop, negate};
 use crate::report::Event;
 
@@ -19,6 +20,9 @@ pub(super) struct Ended {
     pub(super) trail: Vec<Evidence>,
     pub(super) stayed: Vec<Residue>,
     pub(super) duration: Duration,
+    /// Calls made, and volumes taken or created.
+    pub(super) calls: u64,
+    pub(super) volumes: u64,
     /// It ended like this before, and was asked again by itself.
     pub(super) before: Option<Stop>,
     /// The driver died before all of it was taken back.
@@ -36,6 +40,8 @@ impl Ended {
             trail: Vec::new(),
             stayed: Vec::new(),
             duration: Duration::ZERO,
+            calls: 0,
+            volumes: 0,
             before: None,
             owed: None,
             excused: false,
@@ -120,6 +126,7 @@ pub(super) async fn run_case(
             ..
         })
     ) && !session.is_alive().await;
+    let volumes = cx.volumes();
     let negated = match died {
         true => Negated {
             interrupted: true,
@@ -130,6 +137,8 @@ pub(super) async fn run_case(
     Ended {
         checked,
         trail: cx.take_trail(),
+        calls: session.history().calls_of(&case.id),
+        volumes,
         stayed: negated.stayed,
         duration: began.elapsed(),
         owed: negated.interrupted.then_some(cx),
@@ -161,18 +170,17 @@ pub(super) async fn side_by_side(
 ) {
     let mut running = JoinSet::new();
     let mut cases = HashMap::new();
-    let mut volumes = 0;
+    let mut room = Room::new(&session.facts, most_volumes);
     let mut draining = false;
     loop {
         while !draining && !session.is_interrupted() && running.len() < jobs {
-            let fits = |case: &Planned| volumes + case.check.volumes <= most_volumes;
-            let Some(place) = queue.iter().position(fits) else {
+            let Some(place) = queue.iter().position(|case| room.has(case)) else {
                 break;
             };
             let Some(case) = queue.remove(place) else {
                 break;
             };
-            volumes += case.check.volumes;
+            room.take(&case);
             let task = running.spawn(run_case(session.clone(), case.clone(), events.clone()));
             cases.insert(task.id(), case);
         }
@@ -192,7 +200,7 @@ pub(super) async fn side_by_side(
             }
         };
         cases.remove(&id);
-        volumes -= ended.case.check.volumes;
+        room.give(&ended.case);
         draining |= ended.is_casualty();
         each(ended);
     }

@@ -98,6 +98,8 @@ fn hostile() {
         ],
         blocked_by: Some(poison.to_owned()),
         expected: Some(poison.to_owned()),
+        calls: 0,
+        volumes: 0,
         look_at: poison.to_owned(),
         seen_in: vec![SeenIn {
             issue: poison.to_owned(),

@@ -24,6 +24,8 @@ pub(crate) fn check(id: &str, outcome: Outcome, message: &str) -> Settled {
         expected: None,
         evidence: Vec::new(),
         seen_in: Vec::new(),
+        calls: 0,
+        volumes: 0,
         look_at: String::new(),
     }
 }

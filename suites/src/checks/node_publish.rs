@@ -231,7 +231,7 @@ async fn repeat(cx: &Cx) -> Checked {
 }
 
 check! {
-    /// Two equal calls at once leave one mount.
+    /// Two equal `NodePublishVolume` at once leave one mount.
     TWICE_AT_ONCE = "node-publish.twice-at-once-mounts-once",
     clauses: [spec::NODE_PUBLISH_NO_MOUNT_STACK],
     needs: Need::ANY_VOLUME,

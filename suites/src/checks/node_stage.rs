@@ -81,7 +81,7 @@ async fn repeat(cx: &Cx) -> Checked {
 }
 
 check! {
-    /// Two equal calls at once leave one mount.
+    /// Two equal `NodeStageVolume` at once leave one mount.
     ///
     /// One of them may be refused with ABORTED while the other is at work; in the
     /// end the volume is staged as if it had been asked once.

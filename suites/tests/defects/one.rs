@@ -8,7 +8,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use csi_harness::check::Outcome;
-use csi_harness::node::loops;
+use csi_harness::node::{LoopDevice, loops};
 use csi_harness::report::{Report, json};
 
 /// No run takes nearly as long: it only keeps a hang from being one.
@@ -49,6 +49,7 @@ pub(crate) fn run(defect: &str) -> Result<Said, Box<dyn Error>> {
     if WAITS.contains(&defect) {
         command.args(["--deadline", "2s"]);
     }
+    let before = loops()?;
     let status = to_its_end(&mut command)?;
     let written = || fs::read_to_string(&output).unwrap_or_default();
     let report = json::read(&reports)
@@ -56,7 +57,7 @@ pub(crate) fn run(defect: &str) -> Result<Said, Box<dyn Error>> {
     if written().contains("panicked") {
         return Err(format!("the harness panicked: {}", written()).into());
     }
-    left_nothing(&state)?;
+    left_nothing(&state, &before)?;
     Ok(Said {
         code: status.code(),
         red: red(&report),
@@ -100,14 +101,17 @@ fn to_its_end(command: &mut Command) -> Result<ExitStatus, Box<dyn Error>> {
     }
 }
 
-fn left_nothing(state: &Path) -> Result<(), Box<dyn Error>> {
+fn left_nothing(state: &Path, before: &[LoopDevice]) -> Result<(), Box<dyn Error>> {
     let runs = fs::read_dir(state.join("runs")).map_or(0, |listed| listed.count());
     if runs > 0 {
         return Err(format!("{runs} runs are left below {}", state.display()).into());
     }
+    // Once the run's mount namespace is gone, so is the beginning of a path.
+    let ours = |path: &Path| path.starts_with(state) || path.starts_with("/driver/volumes");
+    let known = |device: &LoopDevice| before.iter().any(|other| other.id == device.id);
     let left: Vec<_> = loops()?
         .into_iter()
-        .filter(|device| device.backing.starts_with(state))
+        .filter(|device| ours(&device.backing) && !known(device))
         .map(|device| format!("/dev/loop{}", device.number))
         .collect();
     match left.is_empty() {

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use csi_harness::check::Outcome;
+use csi_harness::check::{Outcome, Settled};
 use csi_proto::v1;
 use csi_proto::v1::node_service_capability as node;
 use csi_proto::v1::plugin_capability::service::Type::ControllerService;
@@ -165,9 +165,14 @@ fn statics(place: &Place) -> Tested {
         .checks
         .iter()
         .filter(|check| check.id.starts_with("node-publish") && check.outcome == Outcome::Pass);
-    match mounted.count() {
-        0 => Err(format!("nothing was published: {}", said.told()).into()),
-        _ => Ok(()),
+    if mounted.count() < 10 {
+        return Err(format!("too little was published: {}", said.told()).into());
+    }
+    // Checks run side by side, and wait for one another's volumes.
+    let lacks = |check: &&Settled| check.message.starts_with("one more volume");
+    match said.report.checks.iter().find(lacks) {
+        None => Ok(()),
+        Some(check) => Err(format!("{} had no volume: {}", check.id, said.told()).into()),
     }
 }
 

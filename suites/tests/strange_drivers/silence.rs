@@ -46,7 +46,10 @@ fn no_call(place: &Place) -> Tested {
 fn each_call_takes_long(place: &Place) -> Tested {
     const DELAY_MS: u64 = 300;
     let delay = format!("--driver-arg=--call-delay={DELAY_MS}ms");
-    let said = place.run(&["--driver", "loop", &delay, "--jobs", "8"], "")?;
+    // Enough of the suite to tell, and none that has the driver to itself.
+    let some = ["node-publish", "node-stage", "node-unstage"];
+    let run = ["--driver", "loop", &delay, "--jobs", "8"];
+    let said = place.run(&[&run[..], &some].concat(), "")?;
     said.nothing_fails()?;
     let sum = said.report.calls * DELAY_MS;
     println!(
