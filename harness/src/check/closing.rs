@@ -55,7 +55,8 @@ impl Session {
         if self.history().missed_by("DeleteVolume") >= 2 {
             return Err("DeleteVolume is not asked again".into());
         }
-        let mut patience = Patience::new(self.client.deadline("DeleteVolume"));
+        let limit = self.patience_with("DeleteVolume", &request.volume_id);
+        let mut patience = Patience::new(limit);
         loop {
             match self
                 .client

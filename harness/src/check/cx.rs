@@ -3,8 +3,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use csi_proto::describe;
 use csi_proto::rpc::Rpc;
 use csi_proto::v1::volume_capability::access_mode::Mode;
+use prost::Message as _;
 
 use super::claims::Claims;
 use super::facts::Facts;
@@ -111,13 +113,18 @@ impl Cx {
         &self,
         request: &R::Request,
     ) -> Result<Asked<R::Response>, Stop> {
-        let mut patience = Patience::new(self.session.client.deadline(R::NAME));
+        let of = subject::<R>(request);
+        let mut patience = Patience::new(self.session.patience_with(R::NAME, &of));
         loop {
             let asked = self.ask::<R>(request).await?;
             let busy = asked
                 .refusal()
                 .is_some_and(|refusal| refusal.code.is_transient());
-            if !busy || !patience.wait().await {
+            if !busy {
+                return Ok(asked);
+            }
+            if !patience.wait().await {
+                self.session.stays_busy(of);
                 return Ok(asked);
             }
         }
@@ -134,6 +141,7 @@ impl Cx {
         request: &R::Request,
     ) -> Result<Asked<R::Response>, Stop> {
         const LIMIT: Duration = Duration::from_secs(3);
+        let of = subject::<R>(request);
         let mut patience = Patience::brisk(LIMIT);
         loop {
             let asked = self.ask_patiently::<R>(request).await?;
@@ -141,7 +149,7 @@ impl Cx {
             let again = asked
                 .refusal()
                 .is_some_and(|refusal| !hopeless.contains(&refusal.code));
-            if !again || !patience.wait().await {
+            if !again || self.session.is_busy_for_ever(&of) || !patience.wait().await {
                 return Ok(asked);
             }
         }
@@ -208,6 +216,18 @@ impl Cx {
     pub fn take_trail(&self) -> Vec<Evidence> {
         std::mem::take(&mut *self.trail.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// The volume that a request is about: its id, or the name that it shall have.
+fn subject<R: Rpc>(request: &R::Request) -> String {
+    let fields = describe::to_json(R::REQUEST, &request.encode_to_vec()).unwrap_or_default();
+    let named = ["volume_id", "name"].map(|field| fields[field].as_str());
+    named
+        .into_iter()
+        .flatten()
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// An answer of the driver: OK or a refusal.
