@@ -55,8 +55,7 @@ impl Session {
         if self.history().missed_by("DeleteVolume") >= 2 {
             return Err("DeleteVolume is not asked again".into());
         }
-        let limit = self.patience_with("DeleteVolume", &request.volume_id);
-        let mut patience = Patience::new(limit);
+        let mut patience = Patience::new(self.client.deadline("DeleteVolume"));
         loop {
             match self
                 .client

@@ -3,10 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use csi_proto::describe;
 use csi_proto::rpc::Rpc;
 use csi_proto::v1::volume_capability::access_mode::Mode;
-use prost::Message as _;
 
 use super::claims::Claims;
 use super::facts::Facts;
@@ -113,18 +111,13 @@ impl Cx {
         &self,
         request: &R::Request,
     ) -> Result<Asked<R::Response>, Stop> {
-        let of = subject::<R>(request);
-        let mut patience = Patience::new(self.session.patience_with(R::NAME, &of));
+        let mut patience = Patience::new(self.session.client.deadline(R::NAME));
         loop {
             let asked = self.ask::<R>(request).await?;
             let busy = asked
                 .refusal()
                 .is_some_and(|refusal| refusal.code.is_transient());
-            if !busy {
-                return Ok(asked);
-            }
-            if !patience.wait().await {
-                self.session.stays_busy(of);
+            if !busy || !patience.wait().await {
                 return Ok(asked);
             }
         }
@@ -141,7 +134,6 @@ impl Cx {
         request: &R::Request,
     ) -> Result<Asked<R::Response>, Stop> {
         const LIMIT: Duration = Duration::from_secs(3);
-        let of = subject::<R>(request);
         let mut patience = Patience::brisk(LIMIT);
         loop {
             let asked = self.ask_patiently::<R>(request).await?;
@@ -149,7 +141,7 @@ impl Cx {
             let again = asked
                 .refusal()
                 .is_some_and(|refusal| !hopeless.contains(&refusal.code));
-            if !again || self.session.is_busy_for_ever(&of) || !patience.wait().await {
+            if !again || !patience.wait().await {
                 return Ok(asked);
             }
         }
@@ -216,18 +208,6 @@ impl Cx {
     pub fn take_trail(&self) -> Vec<Evidence> {
         std::mem::take(&mut *self.trail.lock().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-/// The volume that a request is about: its id, or the name that it shall have.
-fn subject<R: Rpc>(request: &R::Request) -> String {
-    let fields = describe::to_json(R::REQUEST, &request.encode_to_vec()).unwrap_or_default();
-    let named = ["volume_id", "name"].map(|field| fields[field].as_str());
-    named
-        .into_iter()
-        .flatten()
-        .next()
-        .unwrap_or_default()
-        .to_owned()
 }
 
 /// An answer of the driver: OK or a refusal.

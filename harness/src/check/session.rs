@@ -65,8 +65,6 @@ pub struct Session {
     statics: Mutex<Vec<usize>>,
     /// What was seen to kill the driver: not asked again.
     deadly: Mutex<Vec<(String, Option<Kind>)>>,
-    /// Volumes that were busy for as long as a caller waits.
-    busy: Mutex<HashSet<String>>,
 }
 
 impl Session {
@@ -95,7 +93,6 @@ impl Session {
             pool: Mutex::default(),
             statics: Mutex::new(statics),
             deadly: Mutex::default(),
-            busy: Mutex::default(),
         }
     }
 
@@ -201,39 +198,6 @@ impl Session {
             });
         }
         Ok(())
-    }
-
-    /// How long a call about a volume is repeated while the driver is busy with
-    /// it: until the call's deadline, for one that was busy for as long no more,
-    /// and for others less, once that was seen twice.
-    pub(super) fn patience_with(&self, rpc: &str, volume: &str) -> Duration {
-        const LESS: Duration = Duration::from_secs(4);
-        let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
-        let deadline = self.client.deadline(rpc);
-        match busy.len() {
-            _ if busy.contains(volume) => Duration::ZERO,
-            0 | 1 => deadline,
-            _ => deadline.min(LESS),
-        }
-    }
-
-    /// Remembers that a volume was busy for as long as a caller waits.
-    pub(super) fn stays_busy(&self, volume: String) {
-        if volume.is_empty() {
-            return;
-        }
-        self.busy
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(volume);
-    }
-
-    /// Whether it was.
-    pub(super) fn is_busy_for_ever(&self, volume: &str) -> bool {
-        self.busy
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains(volume)
     }
 
     /// Remembers that this call, asked alone, killed the driver.
