@@ -63,7 +63,13 @@ impl Session {
                 .await
                 .answer
             {
-                Answer::Ok(_) => return Ok(()),
+                Answer::Ok(_) => {
+                    self.strike_out_volume(
+                        &request.volume_id,
+                        &volume.name.clone().unwrap_or_default(),
+                    );
+                    return Ok(());
+                }
                 Answer::Refused(refusal)
                     if refusal.code.is_transient() && patience.wait().await => {}
                 other => {

@@ -1,5 +1,6 @@
 //! What a check's body speaks to.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use super::kind::Kind;
 use super::model::Check;
 use super::outcome::Evidence;
 use super::session::Session;
-use super::step::Step;
+use super::step::{Access, Step};
 use super::stop::Stop;
 use super::volume::{Volume, Want};
 use super::wait::Patience;
@@ -31,6 +32,9 @@ pub struct Cx {
     pub(super) session: Arc<Session>,
     pub(super) claims: Mutex<Claims>,
     trail: Mutex<Vec<Evidence>>,
+    /// A call of this check was refused as busy until its deadline: the next ones
+    /// are not waited for.
+    impatient: AtomicBool,
 }
 
 impl Cx {
@@ -50,6 +54,7 @@ impl Cx {
             session,
             claims: Mutex::default(),
             trail: Mutex::default(),
+            impatient: AtomicBool::new(false),
         }
     }
 
@@ -117,7 +122,11 @@ impl Cx {
             let busy = asked
                 .refusal()
                 .is_some_and(|refusal| refusal.code.is_transient());
-            if !busy || !patience.wait().await {
+            if !busy || self.impatient.load(Ordering::Relaxed) {
+                return Ok(asked);
+            }
+            if !patience.wait().await {
+                self.impatient.store(true, Ordering::Relaxed);
                 return Ok(asked);
             }
         }
@@ -141,7 +150,7 @@ impl Cx {
             let again = asked
                 .refusal()
                 .is_some_and(|refusal| !hopeless.contains(&refusal.code));
-            if !again || !patience.wait().await {
+            if !again || self.impatient.load(Ordering::Relaxed) || !patience.wait().await {
                 return Ok(asked);
             }
         }
@@ -271,6 +280,32 @@ impl<T> Asked<T> {
                 },
                 finding => finding,
             })
+    }
+
+    /// The message of an OK; a refusal is the failure of this step, unless
+    /// volumes of this access type turn out not to be offered at all.
+    ///
+    /// # Errors
+    /// A finding, blocked, or declined.
+    pub(super) fn ok_or_declined(self, cx: &Cx, step: Step, access: Access) -> Result<T, Stop> {
+        let mut says_so = vec![Code::INVALID_ARGUMENT, Code::UNIMPLEMENTED];
+        // After a stage that was OK, this code says that something else is amiss.
+        if step != Step::Publish(access) || !cx.session.has_worked(Step::Stage(access), access) {
+            says_so.push(Code::FAILED_PRECONDITION);
+        }
+        let declined = |refusal: &&Refusal| {
+            says_so.contains(&refusal.code)
+                && !cx.facts().claims(access)
+                && !cx.session.has_worked(step, access)
+        };
+        match self.refusal().filter(declined) {
+            Some(refusal) => Err(Stop::Declined {
+                access,
+                step,
+                why: told(&self.rpc, refusal),
+            }),
+            None => self.ok_or(cx, step),
+        }
     }
 
     /// OK is a finding, and so is a refusal with another code.

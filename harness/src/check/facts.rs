@@ -207,12 +207,7 @@ impl Matrix {
     pub fn of(config: &Config) -> Self {
         Self {
             kinds: kinds(config),
-            modes: config
-                .volume
-                .access_modes
-                .iter()
-                .map(|mode| Mode::from(*mode))
-                .collect(),
+            modes: modes(config),
             thorough: config.thorough,
         }
     }
@@ -224,6 +219,21 @@ fn kinds(config: &Config) -> Vec<Kind> {
     let volume = &config.volume;
     let asks = |access| volume.access_types.is_empty() || claims(config, access);
     let mut kinds = Vec::new();
+    if !config.volumes.is_empty() {
+        // What there is, is what can be asked of.
+        for given in &config.volumes {
+            if is_of(given, Access::Mount) {
+                kinds.push(Kind::Mount(given.fs_type.clone()));
+            }
+            if is_of(given, Access::Block) {
+                kinds.push(Kind::Block);
+            }
+        }
+        kinds.retain(|kind| asks(kind.access()));
+        kinds.sort();
+        kinds.dedup();
+        return kinds;
+    }
     if asks(Access::Mount) {
         if volume.file_systems.is_empty() {
             kinds.push(Kind::Mount(String::new()));
@@ -234,4 +244,20 @@ fn kinds(config: &Config) -> Vec<Kind> {
         kinds.push(Kind::Block);
     }
     kinds
+}
+
+/// The access modes to ask for: the user's, or those of the user's volumes.
+fn modes(config: &Config) -> Vec<Mode> {
+    let said = || config.volume.access_modes.iter();
+    let mut modes = Vec::new();
+    for mode in config.volumes.iter().flat_map(|given| &given.access_modes) {
+        if !modes.contains(&Mode::from(*mode)) {
+            modes.push(Mode::from(*mode));
+        }
+    }
+    if modes.is_empty() {
+        said().map(|mode| Mode::from(*mode)).collect()
+    } else {
+        modes
+    }
 }

@@ -33,6 +33,11 @@ impl Published<'_> {
     /// It cannot be mounted.
     pub fn cover(&self) -> Result<Cover<'_>, Stop> {
         let path = &self.target.ours;
+        if self.cx().mounts()?.at(path).is_empty() {
+            return Err(Stop::fail(
+                "the mount at target_path is gone, and nobody unpublished it",
+            ));
+        }
         let wrong = |e: &dyn std::fmt::Display| {
             Stop::ours(format!("mount {} over itself", path.display()), e)
         };

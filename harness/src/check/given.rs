@@ -8,11 +8,12 @@ use super::facts::is_of;
 use super::kind::Kind;
 use super::stop::Stop;
 use super::volume::Want;
+use super::wait::Patience;
 use crate::config::StaticVolume;
 
 /// Takes a volume of the user's that fits and is free. An id that is a
 /// template (`${n}`) stands for as many volumes as are needed.
-pub(super) fn take(cx: &Cx, want: Want, kind: Kind) -> Result<VolumeClaim, Stop> {
+pub(super) async fn take(cx: &Cx, want: Want, kind: Kind) -> Result<VolumeClaim, Stop> {
     let volumes = &cx.session.config().volumes;
     if want.fresh && !volumes.iter().any(StaticVolume::is_template) {
         return Err(Stop::not_given(
@@ -20,26 +21,46 @@ pub(super) fn take(cx: &Cx, want: Want, kind: Kind) -> Result<VolumeClaim, Stop>
         ));
     }
     let fits = |volume: &StaticVolume| fits(volume, &want, &kind);
-    let number = cx.session.number();
-    let template = volumes
+    let (index, given) = match volumes
         .iter()
-        .find(|volume| fits(volume) && volume.is_template());
-    let index = match template {
-        Some(_) => None,
+        .find(|volume| fits(volume) && volume.is_template())
+    {
+        Some(template) => (None, template),
+        None if !volumes.iter().any(fits) => {
+            return Err(Stop::not_given("a volume of this kind among volumes:"));
+        }
         None => {
-            let fitting = |index: usize| volumes.get(index).is_some_and(fits);
-            let free = cx.session.take_static(fitting);
-            Some(
-                free.ok_or_else(|| Stop::not_given("one more volume of this kind among volumes:"))?,
-            )
+            let (index, given) = wait_for(cx, volumes, fits).await?;
+            (Some(index), given)
         }
     };
-    let given = template.or_else(|| volumes.get(index?));
-    let given = given.ok_or_else(|| Stop::not_given("a volume among volumes:"))?;
+    let number = cx.session.number();
     let given = given
         .instance(&cx.session.run_id, number)
         .map_err(|error| Stop::ours("fill in a volume's id", error))?;
     Ok(claim(given, want, kind, number, index))
+}
+
+/// One that fits, as soon as a check gives it back.
+async fn wait_for<'a>(
+    cx: &Cx,
+    volumes: &'a [StaticVolume],
+    fits: impl Fn(&StaticVolume) -> bool,
+) -> Result<(usize, &'a StaticVolume), Stop> {
+    let mut patience = Patience::brisk(cx.session.client.longest_deadline() * 4);
+    loop {
+        let free = cx
+            .session
+            .take_static(|index| volumes.get(index).is_some_and(&fits));
+        if let Some((index, given)) = free.and_then(|index| Some((index, volumes.get(index)?))) {
+            return Ok((index, given));
+        }
+        if !patience.wait().await {
+            return Err(Stop::not_given(
+                "one more volume of this kind among volumes:",
+            ));
+        }
+    }
 }
 
 fn fits(volume: &StaticVolume, want: &Want, kind: &Kind) -> bool {
@@ -48,7 +69,11 @@ fn fits(volume: &StaticVolume, want: &Want, kind: &Kind) -> bool {
         .mode
         .is_none_or(|mode| volume.access_modes.is_empty() || modes().any(|m| m == mode));
     // A volume that others made is never fresh, unless each use is a new one.
-    is_of(volume, kind.access()) && mode && (!want.fresh || volume.is_template())
+    let file_system = match kind {
+        Kind::Mount(fs_type) => volume.fs_type == *fs_type,
+        Kind::Block => true,
+    };
+    is_of(volume, kind.access()) && file_system && mode && (!want.fresh || volume.is_template())
 }
 
 fn claim(
@@ -68,7 +93,9 @@ fn claim(
     let mut claim = VolumeClaim::new(want, kind, number);
     claim.id = Some(given.id);
     claim.context = given.context;
-    claim.attached = Some(given.publish_context);
+    // One that the user says nothing of is made by attaching, where the driver
+    // does that.
+    claim.attached = (!given.publish_context.is_empty()).then_some(given.publish_context);
     claim.given_read_only = given.read_only || !given.scratch;
     claim.given = index;
     claim

@@ -71,10 +71,11 @@ impl Need {
             Self::Controller(rpc) => unless(facts.controller_can(*rpc), Lacking::Driver),
             Self::Node(rpc) => unless(facts.node_can(*rpc), Lacking::Driver),
             Self::Volume(access) => facts.lacks_volume(*access),
-            Self::OwnVolumes => unless(
-                facts.controller_can(ControllerRpc::CreateDeleteVolume),
-                Lacking::Driver,
-            ),
+            Self::OwnVolumes if !facts.controller_can(ControllerRpc::CreateDeleteVolume) => {
+                lack(Lacking::Driver)
+            }
+            // The user's own volumes stand in for those that it could create.
+            Self::OwnVolumes => unless(facts.creates(), Lacking::User),
             Self::Consent(consent) => unless(facts.allowed.contains(consent), Lacking::User),
             Self::DriverNamespace => facts.lacks_driver_namespace(),
             Self::SameNamespace => unless(facts.same_namespace, Lacking::Host),

@@ -1,7 +1,10 @@
 //! A volume that is published at a target path.
 
+use std::path::Path;
+
 use csi_proto::rpc;
 use csi_proto::v1;
+use csi_proto::v1::volume_capability::access_mode::Mode;
 
 use super::cx::Cx;
 use super::marker::Marker;
@@ -81,6 +84,57 @@ impl<'a> Published<'a> {
             .is_some_and(Mount::is_read_only))
     }
 
+    /// Whether what is mounted is a folder of a larger file system, and not one of
+    /// its own.
+    ///
+    /// # Errors
+    /// The mounts cannot be read.
+    pub async fn is_a_folder(&self) -> Result<bool, Stop> {
+        let mounts = self.mounts("now").await?;
+        Ok(mounts
+            .last()
+            .is_some_and(|mount| mount.root != Path::new("/")))
+    }
+
+    /// Nothing changed at the target since these mounts were seen.
+    ///
+    /// # Errors
+    /// There is another mount by now, or one more, or none.
+    pub async fn is_as_it_was(&self, before: &[Mount], when: &str) -> Result<(), Stop> {
+        let ids = |mounts: &[Mount]| mounts.iter().map(|mount| mount.id).collect::<Vec<_>>();
+        let after = self.mounts(when).await?;
+        if ids(before) == ids(&after) {
+            return Ok(());
+        }
+        let (before, after) = (before.len(), after.len());
+        Err(Stop::fail(format!(
+            "{when}, the mounts at target_path are others than at OK: {before} then, {after} now"
+        )))
+    }
+
+    /// Waits for the quiet period: for what a driver does after its answer.
+    pub async fn quiet_period(&self) {
+        tokio::time::sleep(self.cx().session.config().quiet_period).await;
+    }
+
+    /// Whether the access mode is one of a writer.
+    ///
+    /// # Errors
+    /// It is a reader's.
+    pub fn is_for_writing(&self) -> Result<(), Stop> {
+        let capability = self.staged.volume.capability();
+        let mode = capability
+            .access_mode
+            .map(|mode| mode.mode())
+            .unwrap_or_default();
+        match mode {
+            Mode::SingleNodeReaderOnly | Mode::MultiNodeReaderOnly => {
+                Err(Stop::not_given("an access mode of a writer"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The volume is still there, when something else was taken away.
     ///
     /// # Errors
@@ -131,6 +185,7 @@ impl<'a> Published<'a> {
     /// # Errors
     /// It cannot be written: the failure of the write step.
     pub async fn write(&self, marker: &Marker) -> Result<(), Stop> {
+        self.is_for_writing()?;
         self.try_write(marker).await?.map_err(|why| {
             let step = Step::Write(self.access());
             self.cx().blame(
@@ -146,6 +201,8 @@ impl<'a> Published<'a> {
     /// It cannot be told, or we are not allowed to write to this volume.
     pub async fn try_write(&self, marker: &Marker) -> Result<Result<(), String>, Stop> {
         self.may_write()?;
+        // Never onto the bare folder, which is the node's own disk.
+        self.is_still_there("before a write").await?;
         let path = &self.target.ours;
         let written = match self.access() {
             Access::Mount => see::look(self.cx(), marker.write_file(path)).await?,
@@ -168,6 +225,17 @@ impl<'a> Published<'a> {
                 Err(why)
             }
         })
+    }
+
+    /// Writes a marker where that is allowed and possible; whether it was written.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    pub async fn try_write_if_allowed(&self, marker: &Marker) -> Result<bool, Stop> {
+        if self.is_for_writing().is_err() || self.may_write().is_err() {
+            return Ok(false);
+        }
+        Ok(self.try_write(marker).await?.is_ok())
     }
 
     fn may_write(&self) -> Result<(), Stop> {

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::path::Path;
 
 use super::cx::Cx;
 use super::outcome::Evidence;
@@ -94,8 +95,11 @@ pub(super) async fn shown_at(
             .and_then(|mount| own_folder(cx, &table, mount));
         return Ok(own.map_or(Shown::Volume, Shown::OurOwnFolder));
     }
-    if let Some(theirs) = cx.session.drivers_mounts().await
-        && let Some(mount) = theirs.at(std::path::Path::new(&target.drivers)).last()
+    // What we do not see at all may be mounted for the driver alone.
+    if mounts.is_empty()
+        && !cx.facts().same_namespace
+        && let Some(theirs) = cx.session.drivers_mounts().await
+        && let Some(mount) = theirs.at(Path::new(&target.drivers)).last()
     {
         cx.fact("driver's namespace", mount.line());
         if let Some(holding) = table
@@ -145,7 +149,10 @@ async fn what_is_at(cx: &Cx, target: &OurPath) -> Result<String, Stop> {
         )
         .await?
         {
-            Ok(Seen::Stat(stat)) => format!("there is {} with nothing mounted on it", stat.kind()),
+            Ok(Seen::Stat(stat)) if cx.mounts()?.at(&target.ours).is_empty() => {
+                format!("there is {} with nothing mounted on it", stat.kind())
+            }
+            Ok(Seen::Stat(stat)) => format!("what is mounted there is {}", stat.kind()),
             Err(error) if error.is_not_found() => "there is nothing".to_owned(),
             Err(error) => error.to_string(),
             Ok(other) => format!("{other:?}"),

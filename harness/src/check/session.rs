@@ -14,7 +14,7 @@ use super::claims::VolumeClaim;
 use super::cx::Asked;
 use super::facts::Facts;
 use super::kind::Kind;
-use super::step::Step;
+use super::step::{Access, Step};
 use super::stop::Stop;
 use super::volume::Want;
 use super::wait::Patience;
@@ -57,6 +57,12 @@ pub struct Session {
     carries: Mutex<HashMap<DiskId, u64>>,
     /// What stayed or came late, for the judgement of the run.
     left: Mutex<Vec<String>>,
+    /// Steps that a volume of this access type went through.
+    worked: Mutex<HashSet<(Step, Access)>>,
+    /// Access types of which a volume was asked for.
+    tried: Mutex<HashSet<Access>>,
+    /// Checks whose steps failed beside others, and worked alone.
+    doubts: Mutex<Vec<String>>,
     numbers: AtomicU64,
     /// Volumes that are clean and free.
     pool: Mutex<Vec<VolumeClaim>>,
@@ -89,6 +95,9 @@ impl Session {
             journalled: Mutex::default(),
             carries: Mutex::default(),
             left: Mutex::default(),
+            worked: Mutex::default(),
+            tried: Mutex::default(),
+            doubts: Mutex::default(),
             numbers: AtomicU64::new(1),
             pool: Mutex::default(),
             statics: Mutex::new(statics),
@@ -304,21 +313,24 @@ impl Session {
     /// # Errors
     /// What the last try saw.
     pub async fn wait_present(client: &Client, limit: Duration) -> Result<(), String> {
-        for endpoint in client.endpoints() {
-            let mut patience = Patience::brisk(Duration::from_millis(500));
-            loop {
+        let mut patience = Patience::brisk(Duration::from_millis(500));
+        loop {
+            let mut said = Vec::new();
+            for endpoint in client.endpoints() {
                 let request = v1::ProbeRequest {};
                 let probe = client.call_at::<rpc::Probe>(Some(endpoint), "", &request, limit);
-                let answer = probe.await.answer;
-                if !matches!(answer, Answer::Unreachable(_) | Answer::Broken(_)) {
-                    break;
-                }
-                if !patience.wait().await {
-                    return Err(format!("{endpoint}: {}", answer.message()));
+                match probe.await.answer {
+                    answer @ (Answer::Unreachable(_) | Answer::Broken(_)) => {
+                        said.push(format!("{endpoint}: {}", answer.message()));
+                    }
+                    // One of them is there: the other may still be coming up.
+                    _ => return Self::wait_ready(client, limit, false).await,
                 }
             }
+            if !patience.wait().await {
+                return Err(said.join("; "));
+            }
         }
-        Self::wait_ready(client, limit, false).await
     }
 
     /// Whether a loop device carries this volume, and no other that claimed it
@@ -345,6 +357,85 @@ impl Session {
             .and_then(|entry| journal.write(&entry).map_err(|e| e.to_string()))
         {
             tracing::warn!(%error, "a loop device is not in the journal");
+        }
+    }
+
+    /// A volume of this access type went through a step.
+    pub(super) fn works(&self, step: Step, access: Access) {
+        self.worked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert((step, access));
+    }
+
+    pub(super) fn has_worked(&self, step: Step, access: Access) -> bool {
+        self.worked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(&(step, access))
+    }
+
+    pub(super) fn tries(&self, access: Access) {
+        self.tried
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(access);
+    }
+
+    /// Whether a refusal of this step means that volumes of this access type are
+    /// not offered: none ever came through, and those of the other type do.
+    pub fn is_not_offered(&self, step: Step, access: Access) -> bool {
+        let other = match access {
+            Access::Mount => Access::Block,
+            Access::Block => Access::Mount,
+        };
+        let tried = self
+            .tried
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(&other);
+        !self.has_worked(step, access) && (!tried || self.has_worked(Step::Publish(other), other))
+    }
+
+    /// Remembers a check whose step failed beside others, and worked alone.
+    pub fn doubt(&self, what: String) {
+        self.doubts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(what);
+    }
+
+    /// The checks whose steps failed beside others, and worked alone.
+    pub fn doubts(&self) -> Vec<String> {
+        self.doubts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Writes down a volume that was created, so that a killed run can tell of it.
+    pub(super) fn write_down_volume(&self, id: &str, name: &str) {
+        let Some(journal) = &self.journal else { return };
+        if let Err(error) = journal.write(&self.volume_entry(id, name)) {
+            tracing::warn!(%error, "a volume is not in the journal");
+        }
+    }
+
+    /// Strikes out a volume that was deleted.
+    pub(super) fn strike_out_volume(&self, id: &str, name: &str) {
+        if let Some(journal) = &self.journal
+            && let Err(error) = journal.gone(&self.volume_entry(id, name))
+        {
+            tracing::warn!(%error, "a volume stays in the journal");
+        }
+    }
+
+    fn volume_entry(&self, id: &str, name: &str) -> Entry {
+        let endpoint = self.client.endpoint("Controller").map(ToString::to_string);
+        Entry::Volume {
+            endpoint: endpoint.unwrap_or_default(),
+            id: Some(id.to_owned()),
+            name: name.to_owned(),
         }
     }
 

@@ -10,7 +10,7 @@ use super::published::Published;
 use super::see::{self, Shown};
 use super::step::Step;
 use super::stop::Stop;
-use super::volume::{Volume, not_offered};
+use super::volume::Volume;
 use crate::client::Code;
 use crate::lab::OurPath;
 use crate::node::Mount;
@@ -85,12 +85,8 @@ impl<'a> Staged<'a> {
         hooks::before_stage(cx, &self.volume.id()).await?;
         let asked = self.send_stage(self.stage_request()).await?;
         let access = self.volume.access();
-        if let Some(refusal) = asked.refusal()
-            && let Some(skip) = not_offered(cx, access, refusal.code, &refusal.message)
-        {
-            return Err(Stop::Lack(skip));
-        }
-        asked.ok_or(cx, Step::Stage(access))?;
+        asked.ok_or_declined(cx, Step::Stage(access), access)?;
+        cx.session.works(Step::Stage(access), access);
         see::claim_disk(&self.volume, path);
         Ok(())
     }
@@ -199,6 +195,9 @@ impl<'a> Staged<'a> {
     pub async fn not_there(&self, target: &OurPath) -> Result<Option<String>, Stop> {
         match see::shown_at(self.volume.cx, target, self.volume.access(), "at OK").await? {
             Shown::Volume => Ok(None),
+            shown @ Shown::OnlyToTheDriver(_) => {
+                Err(self.volume.cx.blame(Step::Propagates, shown.to_string()))
+            }
             shown => Ok(Some(shown.to_string())),
         }
     }
@@ -335,20 +334,15 @@ impl<'a> Staged<'a> {
         change(&mut request);
         let asked = self.send_publish(request.clone(), &target).await?;
         let access = self.volume.access();
-        if let Some(refusal) = asked.refusal()
-            && let Some(skip) = not_offered(self.volume.cx, access, refusal.code, &refusal.message)
-        {
-            self.volume
-                .with(|claim| claim.published.retain(|p| *p != target));
-            return Err(Stop::Lack(skip));
-        }
-        asked.ok_or(self.volume.cx, Step::Publish(access))?;
+        let cx = self.volume.cx;
+        asked.ok_or_declined(cx, Step::Publish(access), access)?;
         let published = Published {
             staged: self.clone(),
             target,
             request,
         };
         published.is_there().await?;
+        cx.session.works(Step::Publish(access), access);
         see::claim_disk(&self.volume, &published.target);
         Ok(published)
     }

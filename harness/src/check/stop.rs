@@ -1,7 +1,7 @@
 //! Why a body ended before its last line.
 
 use super::outcome::{Lacking, Skip};
-use super::step::Step;
+use super::step::{Access, Step};
 
 /// What a check's body returns: `Ok` is a pass.
 pub type Checked = Result<(), Stop>;
@@ -24,6 +24,16 @@ pub enum Stop {
         why: String,
         /// The driver said no, in so many words; it told no lie.
         refused: bool,
+    },
+    /// A step was refused as it would be if volumes of this access type were not
+    /// offered; whether that is so, the runner can tell when more was asked.
+    Declined {
+        /// The access type.
+        access: Access,
+        /// The step.
+        step: Step,
+        /// The refusal.
+        why: String,
     },
     /// It could not be told.
     Unknown(String),
@@ -66,7 +76,8 @@ impl Stop {
     #[must_use]
     pub fn if_refused(self, need: &str) -> Self {
         match self {
-            Self::Blocked {
+            Self::Declined { why, .. }
+            | Self::Blocked {
                 refused: true, why, ..
             } => Self::not_offered(format!("{need} ({why})")),
             other => other,

@@ -12,11 +12,9 @@ use super::create;
 use super::cx::{Asked, Cx};
 use super::hooks;
 use super::kind::Kind;
-use super::outcome::{Lacking, Skip};
 use super::staged::Staged;
 use super::step::{Access, Step};
 use super::stop::Stop;
-use crate::client::Code;
 
 /// What kind of volume a check wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,6 +101,7 @@ impl<'a> Volume<'a> {
         if let Some(skip) = cx.facts().lacks_volume(kind.access()) {
             return Err(Stop::Lack(skip));
         }
+        cx.session.tries(kind.access());
         let leased = if want.fresh {
             None
         } else {
@@ -111,7 +110,7 @@ impl<'a> Volume<'a> {
         let claim = match leased {
             Some(claim) => claim,
             None if cx.facts().creates() => return Self::create(cx, want, kind).await,
-            None => super::given::take(cx, want, kind)?,
+            None => super::given::take(cx, want, kind).await?,
         };
         Ok(Self::claim(cx, claim))
     }
@@ -126,6 +125,8 @@ impl<'a> Volume<'a> {
     }
 
     async fn create(cx: &'a Cx, want: Want, kind: Kind) -> Result<Self, Stop> {
+        // What is not asked any more makes no claim.
+        cx.session.may_ask("CreateVolume", cx.kind.as_ref())?;
         let number = cx.session.number();
         let name = cx
             .session
@@ -137,13 +138,10 @@ impl<'a> Volume<'a> {
         let volume = Self::claim(cx, claim);
         let request = volume.create_request();
         let asked = cx.ask_patiently::<rpc::CreateVolume>(&request).await?;
-        if let Some(refusal) = asked.refusal() {
+        if asked.refusal().is_some() {
             volume.with(|claim| claim.name = None);
-            if let Some(skip) = not_offered(cx, access, refusal.code, &refusal.message) {
-                return Err(Stop::Lack(skip));
-            }
         }
-        let response = asked.ok_or(cx, Step::Create)?;
+        let response = asked.ok_or_declined(cx, Step::Create, access)?;
         let Some(made) = response.volume.filter(|made| !made.volume_id.is_empty()) else {
             return Err(cx.blame(Step::Create, "CreateVolume answered OK without a volume id"));
         };
@@ -152,6 +150,11 @@ impl<'a> Volume<'a> {
             claim.capacity = made.capacity_bytes;
             claim.context = made.volume_context.clone().into_iter().collect();
         });
+        cx.session.works(Step::Create, access);
+        cx.session.write_down_volume(
+            &made.volume_id,
+            &volume.with(|claim| claim.name.clone()).unwrap_or_default(),
+        );
         hooks::after_create(cx, &made.volume_id).await?;
         Ok(volume)
     }
@@ -214,7 +217,7 @@ impl<'a> Volume<'a> {
     /// The step failed.
     pub async fn attach(&self) -> Result<(), Stop> {
         let facts = self.cx.facts();
-        if !facts.controller_can(ControllerRpc::PublishUnpublishVolume) || !facts.creates() {
+        if !facts.controller_can(ControllerRpc::PublishUnpublishVolume) {
             return Ok(());
         }
         if self.with(|claim| claim.attached.is_some()) {
@@ -259,7 +262,9 @@ impl<'a> Volume<'a> {
     /// The step failed.
     pub async fn detach(&self) -> Result<(), Stop> {
         let facts = self.cx.facts();
-        if !facts.controller_can(ControllerRpc::PublishUnpublishVolume) || !facts.creates() {
+        if !facts.controller_can(ControllerRpc::PublishUnpublishVolume)
+            || !self.with(|claim| claim.may_be_attached)
+        {
             return Ok(());
         }
         let node = facts.node_info.as_ref().map(|info| info.node_id.clone());
@@ -341,32 +346,8 @@ impl<'a> Volume<'a> {
         };
         let asked: Asked<_> = self.cx.ask_patiently::<rpc::DeleteVolume>(&request).await?;
         asked.ok_or(self.cx, Step::Delete)?;
-        self.with(|claim| claim.name = None);
+        let name = self.with(|claim| claim.name.take()).unwrap_or_default();
+        self.cx.session.strike_out_volume(&self.id(), &name);
         Ok(())
     }
-}
-
-/// A refusal that says no more than that this kind of volume is not offered:
-/// fair, unless the user named it.
-pub(super) fn not_offered(cx: &Cx, access: Access, code: Code, words: &str) -> Option<Skip> {
-    let says_so = [
-        Code::INVALID_ARGUMENT,
-        Code::FAILED_PRECONDITION,
-        Code::UNIMPLEMENTED,
-    ];
-    if cx.facts().claims(access) || !says_so.contains(&code) {
-        return None;
-    }
-    let other = cx
-        .facts()
-        .kinds()
-        .iter()
-        .any(|kind| kind.access() != access);
-    other.then(|| Skip {
-        need: format!(
-            "{access} volumes ({code}: {})",
-            words.chars().take(120).collect::<String>()
-        ),
-        lacking: Lacking::Driver,
-    })
 }

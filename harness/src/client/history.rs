@@ -12,6 +12,8 @@ use super::reply::Answer;
 pub struct InFlight {
     /// Its number.
     pub n: u64,
+    /// Others were in flight when it was sent.
+    pub behind_others: bool,
     /// The method.
     pub rpc: String,
     /// The check that made it.
@@ -51,6 +53,10 @@ struct Inner {
     by_check: BTreeMap<String, u64>,
     in_flight: BTreeMap<u64, InFlight>,
     missed: Vec<Missed>,
+    /// Checks whose call missed its deadline, perhaps behind others in a queue.
+    queued: Vec<String>,
+    /// The last call that was answered, by number.
+    answered: u64,
     garbled: Vec<CallRecord>,
     broken: Vec<CallRecord>,
     wordless: Vec<CallRecord>,
@@ -90,12 +96,15 @@ impl History {
         inner.calls += 1;
         let n = inner.calls;
         *inner.by_check.entry(check.to_owned()).or_default() += 1;
+        let behind_others = !inner.in_flight.is_empty();
+        let (rpc, check) = (rpc.to_owned(), check.to_owned());
         inner.in_flight.insert(
             n,
             InFlight {
                 n,
-                rpc: rpc.to_owned(),
-                check: check.to_owned(),
+                behind_others,
+                rpc,
+                check,
             },
         );
         (n, at_ms)
@@ -103,8 +112,18 @@ impl History {
 
     pub(super) fn end(&self, record: &CallRecord, answer: &Answer<()>) {
         let mut inner = self.lock();
-        inner.in_flight.remove(&record.n);
+        let call = inner.in_flight.remove(&record.n);
+        if matches!(answer, Answer::Ok(()) | Answer::Refused(_)) {
+            inner.answered = inner.answered.max(record.n);
+        }
+        let last = inner.answered;
+        let waited = |call: InFlight| call.behind_others && last < record.n;
         match answer {
+            // A driver of few threads may not have come to it yet: it answered
+            // nothing that was sent later.
+            Answer::Silent(_) if call.is_some_and(waited) => {
+                inner.queued.push(record.check.clone())
+            }
             Answer::Silent(deadline) => {
                 inner.missed.push(Missed {
                     call: record.clone(),
@@ -167,6 +186,12 @@ impl History {
     /// Calls that missed their deadline.
     pub fn missed(&self) -> Vec<Missed> {
         self.lock().missed.clone()
+    }
+
+    /// Whether a call of this check missed its deadline, perhaps behind others in
+    /// a queue: asked alone, it shows.
+    pub fn was_queued(&self, check: &str) -> bool {
+        self.lock().queued.iter().any(|queued| queued == check)
     }
 
     /// How often a method missed its deadline.

@@ -235,7 +235,10 @@ fn most_volumes(session: &Session) -> u32 {
         .config()
         .max_volumes
         .and_then(|most| u32::try_from(most).ok());
-    [drivers, users]
+    let volumes = &session.config().volumes;
+    let given = (!volumes.is_empty() && !volumes.iter().any(|volume| volume.is_template()))
+        .then(|| u32::try_from(volumes.len()).unwrap_or(MOST_VOLUMES));
+    [drivers, users, given]
         .into_iter()
         .flatten()
         .fold(MOST_VOLUMES, u32::min)

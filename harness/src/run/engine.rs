@@ -124,7 +124,8 @@ impl Engine {
                 held.extend(self.after_death(casualties).await);
             }
         }
-        for case in &held {
+        for case in &mut held {
+            self.decide_on_refusal(case);
             self.book.note(case);
         }
         for case in held {
@@ -136,15 +137,54 @@ impl Engine {
     }
 
     /// Judges a case; what has to be asked again comes back.
-    fn judge(&mut self, ended: Ended) -> Option<Box<Ended>> {
+    fn judge(&mut self, mut ended: Ended) -> Option<Box<Ended>> {
+        self.decide_on_refusal(&mut ended);
+        if ended.before.is_none() && self.waited_in_a_queue(&ended) {
+            ended.before = ended.checked.clone().err();
+            return Some(Box::new(ended));
+        }
         self.book.note(&ended);
         match self.book.judge(ended, &self.session.config().expected) {
             Next::Settled(settled) => {
                 self.tell(*settled);
                 None
             }
-            Next::Again(ended) => Some(ended),
+            Next::Again(ended) => {
+                self.session.doubt(ended.case.id.clone());
+                Some(ended)
+            }
         }
+    }
+
+    /// Whether a call of the case missed its deadline, perhaps behind others.
+    fn waited_in_a_queue(&self, ended: &Ended) -> bool {
+        matches!(
+            ended.checked,
+            Err(Stop::Blocked {
+                step: Step::Answers,
+                ..
+            })
+        ) && self.session.history().was_queued(&ended.case.id)
+    }
+
+    /// A refusal of a step: not offered, if other volumes came through and none of
+    /// this kind ever did; else the failure of the step.
+    fn decide_on_refusal(&self, ended: &mut Ended) {
+        let Err(Stop::Declined { access, step, why }) = &ended.checked else {
+            return;
+        };
+        let (access, step, why) = (*access, *step, why.clone());
+        ended.checked = Err(if self.session.is_not_offered(step, access) {
+            Stop::not_offered(format!("{access} volumes ({why})"))
+        } else if ended.case.check.owns.contains(&step) {
+            Stop::Fail(why)
+        } else {
+            Stop::Blocked {
+                step,
+                why,
+                refused: true,
+            }
+        });
     }
 
     fn tell(&mut self, settled: Settled) {
@@ -156,9 +196,8 @@ impl Engine {
 
     /// Asks a case again with the driver to itself.
     async fn once_more(&mut self, before: Ended) {
-        let stop = before.checked.clone().err();
         let mut ended = self.alone(before.case).await;
-        ended.before = stop;
+        ended.before = before.before;
         self.judge(ended);
     }
 

@@ -125,7 +125,11 @@ fn lacks(case: &Planned, facts: &Facts, most_volumes: u32) -> Option<Skip> {
     }
     (case.check.volumes > most_volumes).then(|| Skip {
         need: format!("{} volumes at once on the node", case.check.volumes),
-        lacking: Lacking::Driver,
+        lacking: if facts.creates() {
+            Lacking::Driver
+        } else {
+            Lacking::User
+        },
     })
 }
 

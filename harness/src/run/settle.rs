@@ -139,12 +139,12 @@ impl Book {
     }
 
     /// Judges a case that ended.
-    pub(super) fn judge(&mut self, ended: Ended, expected: &[Expected]) -> Next {
-        if let Err(Stop::Blocked { step, .. }) = &ended.checked
-            && self.finding_of(*step, &ended).is_none()
-            && self.works_elsewhere(*step)
-            && ended.before.is_none()
+    pub(super) fn judge(&mut self, mut ended: Ended, expected: &[Expected]) -> Next {
+        if ended.before.is_none()
+            && let Some(doubt) = self.doubt(&ended)
         {
+            self.enter(&ended);
+            ended.before = Some(doubt);
             return Next::Again(Box::new(ended));
         }
         let (mut outcome, mut message) = (Outcome::Pass, String::new());
@@ -162,6 +162,10 @@ impl Book {
                     message = format!(
                         "{step} failed once, and worked when it was asked again alone: {why}"
                     );
+                }
+                (Some(Stop::Warn(what)), None) => {
+                    outcome = Outcome::Warn;
+                    message = format!("{what}; not again when it was asked alone");
                 }
                 _ => {}
             },
@@ -182,6 +186,7 @@ impl Book {
                     Outcome::Blocked
                 };
             }
+            Err(Stop::Declined { why, .. }) => (outcome, message) = (Outcome::Blocked, why.clone()),
             Err(Stop::Unknown(what)) => (outcome, message) = (Outcome::Unknown, what.clone()),
             Err(Stop::Ours(what)) => (outcome, message) = (Outcome::Error, what.clone()),
         }
@@ -191,6 +196,24 @@ impl Book {
         settled.blocked_by = blocked_by;
         expect(&mut settled, expected);
         Next::Settled(Box::new(settled))
+    }
+
+    /// Why a case should be asked once more by itself: a step failed or something
+    /// stayed behind, and the check that owns it is content.
+    fn doubt(&self, ended: &Ended) -> Option<Stop> {
+        match &ended.checked {
+            Ok(()) => {
+                let owned = |step| ended.case.check.owns.contains(&step);
+                let own = ended.stayed.iter().any(|residue| owned(residue.step));
+                self.unexplained(ended).filter(|_| !own).map(Stop::Warn)
+            }
+            Err(Stop::Blocked { step, .. }) => {
+                let doubtful =
+                    self.finding_of(*step, ended).is_none() && self.works_elsewhere(*step);
+                doubtful.then(|| ended.checked.clone().err()).flatten()
+            }
+            Err(_) => None,
+        }
     }
 
     /// What stayed behind, where no owner tells of it and the case itself did

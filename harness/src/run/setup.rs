@@ -9,7 +9,7 @@ use std::time::Duration;
 use csi_proto::rpc::{self, Rpc};
 use csi_proto::v1;
 
-use crate::check::{Facts, Session};
+use crate::check::{Facts, Patience, Session};
 use crate::client::{Answer, Client, Deadlines, History};
 use crate::config::{Config, Endpoint, expand};
 use crate::lab::{DriverCommand, DriverProcess, Entry, Form, Layout, PathMap, Roots, RunFolder};
@@ -202,17 +202,23 @@ async fn last_words(driver: &mut DriverProcess) -> String {
     told
 }
 
-async fn ask<R: Rpc>(client: &Client, request: R::Request) -> Option<R::Response> {
+async fn ask<R: Rpc>(client: &Client, limit: Duration, request: R::Request) -> Option<R::Response> {
     client.endpoint(R::SERVICE)?;
-    match client.call::<R>("", &request).await.answer {
-        Answer::Ok(response) => Some(response),
-        _ => None,
+    let mut patience = Patience::new(limit);
+    loop {
+        match client.call::<R>("", &request).await.answer {
+            Answer::Ok(response) => return Some(response),
+            // Its back end may come up later than its Probe.
+            Answer::Refused(refusal) if refusal.code.is_transient() && patience.wait().await => {}
+            _ => return None,
+        }
     }
 }
 
 /// What the driver says of itself. What it does not answer is the finding of
 /// the check for that call.
 async fn learn(client: &Client, config: Arc<Config>) -> Facts {
+    let limit = config.driver.ready_timeout;
     use v1::controller_service_capability::Type as Controller;
     use v1::node_service_capability::Type as Node;
     use v1::plugin_capability::Type as Plugin;
@@ -222,11 +228,12 @@ async fn learn(client: &Client, config: Arc<Config>) -> Facts {
         config,
         ..Facts::default()
     };
-    if let Some(info) = ask::<rpc::GetPluginInfo>(client, v1::GetPluginInfoRequest {}).await {
+    if let Some(info) = ask::<rpc::GetPluginInfo>(client, limit, v1::GetPluginInfoRequest {}).await
+    {
         (facts.name, facts.version) = (info.name, info.vendor_version);
     }
     if let Some(said) =
-        ask::<rpc::GetPluginCapabilities>(client, v1::GetPluginCapabilitiesRequest {}).await
+        ask::<rpc::GetPluginCapabilities>(client, limit, v1::GetPluginCapabilitiesRequest {}).await
     {
         for capability in said.capabilities {
             match capability.r#type {
@@ -242,9 +249,12 @@ async fn learn(client: &Client, config: Arc<Config>) -> Facts {
     }
     let controller = v1::plugin_capability::service::Type::ControllerService;
     if facts.has_service(controller)
-        && let Some(said) =
-            ask::<rpc::ControllerGetCapabilities>(client, v1::ControllerGetCapabilitiesRequest {})
-                .await
+        && let Some(said) = ask::<rpc::ControllerGetCapabilities>(
+            client,
+            limit,
+            v1::ControllerGetCapabilitiesRequest {},
+        )
+        .await
     {
         facts.controller = said
             .capabilities
@@ -253,7 +263,7 @@ async fn learn(client: &Client, config: Arc<Config>) -> Facts {
             .collect();
     }
     if let Some(said) =
-        ask::<rpc::NodeGetCapabilities>(client, v1::NodeGetCapabilitiesRequest {}).await
+        ask::<rpc::NodeGetCapabilities>(client, limit, v1::NodeGetCapabilitiesRequest {}).await
     {
         facts.node = said
             .capabilities
@@ -262,12 +272,12 @@ async fn learn(client: &Client, config: Arc<Config>) -> Facts {
             .collect();
     } else if !facts.has_service(controller) || facts.config.node_endpoint.is_none() {
         // One socket, and nobody of the node service on it: a controller alone.
-        facts.has_node = ask::<rpc::NodeGetInfo>(client, v1::NodeGetInfoRequest {})
+        facts.has_node = ask::<rpc::NodeGetInfo>(client, limit, v1::NodeGetInfoRequest {})
             .await
             .is_some();
     }
     if facts.has_node {
-        facts.node_info = ask::<rpc::NodeGetInfo>(client, v1::NodeGetInfoRequest {}).await;
+        facts.node_info = ask::<rpc::NodeGetInfo>(client, limit, v1::NodeGetInfoRequest {}).await;
     }
     facts
 }

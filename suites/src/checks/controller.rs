@@ -27,7 +27,7 @@ pub(super) static CHECKS: &[&Check] = &[
     &VALIDATE_CONFIRMS,
 ];
 
-const CREATE: Need = Need::All(&[Need::ANY_VOLUME, Need::OwnVolumes]);
+const CREATE: Need = Need::All(&[Need::OwnVolumes, Need::ANY_VOLUME]);
 
 check! {
     /// `CreateVolume` makes a volume of the size that was asked for.
@@ -160,7 +160,8 @@ async fn other_size(cx: &Cx) -> Checked {
     });
     cx.ask_patiently::<rpc::CreateVolume>(&request)
         .await?
-        .refused_with(&[Code::ALREADY_EXISTS])
+        // A back end that is not twice as large says so first.
+        .refused_with(&[Code::ALREADY_EXISTS, Code::OUT_OF_RANGE])
 }
 
 check! {

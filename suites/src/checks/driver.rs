@@ -11,6 +11,7 @@ pub(super) static CHECKS: &[&Check] = &[
     &GATHERS_NOTHING,
     &KEEPS_SECRETS,
     &LEAVES_NOTHING,
+    &SERVES_MANY_AT_ONCE,
     &SPEAKS_CSI,
     &STAYS_ALIVE,
 ];
@@ -59,6 +60,35 @@ async fn answers_every_call(cx: &Cx) -> Checked {
         "{} had no answer within {:?}{more}",
         named(&first.call),
         first.deadline
+    )))
+}
+
+check! {
+    /// Volumes that are used side by side do not disturb one another.
+    ///
+    /// A node has many pods, which come and go on their own. What works when a
+    /// volume is alone and fails beside others is of no use there.
+    SERVES_MANY_AT_ONCE = "driver.serves-many-at-once",
+    clauses: [spec::NODE_UNSTAGE_ONLY_THAT_VOLUME],
+    needs: Need::Nothing,
+    phase: Last,
+    volumes: 0, calls: 0,
+    look_at: "what the driver shares among volumes: paths, device names, locks, one list of mounts for all",
+    run: serves_many_at_once,
+}
+
+/// So many checks that a moment's trouble of the machine does not explain it.
+const MANY: usize = 3;
+
+async fn serves_many_at_once(cx: &Cx) -> Checked {
+    let doubts = cx.session().doubts();
+    if doubts.len() < MANY {
+        return Ok(());
+    }
+    cx.fact("the checks", doubts.join(", "));
+    Err(Stop::fail(format!(
+        "steps of {} checks failed beside others; their warnings say which",
+        doubts.len()
     )))
 }
 

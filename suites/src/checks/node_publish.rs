@@ -13,6 +13,7 @@ pub(super) static CHECKS: &[&Check] = &[
     &RAW_IS_RAW,
     &REACHES_THE_NODE,
     &REPEAT,
+    &STAYS_AS_IT_WAS,
     &TARGET_IS_A_DEVICE,
     &TARGET_IS_MOUNTED,
     &TWICE_AT_ONCE,
@@ -168,6 +169,31 @@ async fn writer_can_write(cx: &Cx) -> Checked {
 }
 
 check! {
+    /// What is mounted when OK is answered is still there, and alone, after a while.
+    ///
+    /// Work that goes on behind an answer ends when nobody looks: a mount that
+    /// fails late, a second one that a retry stacks on the first.
+    STAYS_AS_IT_WAS = "node-publish.stays-as-it-was",
+    clauses: [spec::NODE_PUBLISH_MOUNT_AT_TARGET, spec::NODE_PUBLISH_NO_MOUNT_STACK],
+    needs: Need::ANY_VOLUME,
+    axes: [Kind],
+    volumes: 1, calls: 12,
+    look_at: "what still runs after the answer: a helper, a retry, a time-out that gave up waiting",
+    run: stays_as_it_was,
+}
+
+async fn stays_as_it_was(cx: &Cx) -> Checked {
+    let staged = cx.volume(Want::any()).await?.stage().await?;
+    let target = staged.publish("a").await?;
+    let at_ok = target.mounts("at OK").await?;
+    target.quiet_period().await;
+    target
+        .is_as_it_was(&at_ok, "after the quiet period")
+        .await?;
+    target.is_still_there("after the quiet period").await
+}
+
+check! {
     /// The same `NodePublishVolume` again is OK, and mounts nothing twice.
     ///
     /// The kubelet repeats it after every restart and every timeout. One unpublish
@@ -187,6 +213,8 @@ async fn repeat(cx: &Cx) -> Checked {
     let staged = cx.volume(Want::any()).await?.stage().await?;
     let target = staged.publish("a").await?;
     let once = target.mounts("after the first publish").await?.len();
+    let marker = Marker::new()?;
+    let wrote = target.try_write_if_allowed(&marker).await?;
     for _ in 0..2 {
         target.publish_again().await?.ok()?;
     }
@@ -195,6 +223,9 @@ async fn repeat(cx: &Cx) -> Checked {
         return Err(Stop::fail(format!(
             "{once} mount after one NodePublishVolume, {mounts} after three"
         )));
+    }
+    if wrote {
+        target.shows(&marker).await?;
     }
     target.unpublish().await
 }
@@ -281,7 +312,10 @@ async fn volumes_are_apart(cx: &Cx) -> Checked {
     one.unstage().await?;
     b.is_still_there("after the other volume was unstaged")
         .await?;
-    b.shows(&blue).await
+    b.shows(&blue).await?;
+    // Its staging mount too: the next pod comes without a stage.
+    b.unpublish().await?;
+    other.publish("c").await?.shows(&blue).await
 }
 
 check! {

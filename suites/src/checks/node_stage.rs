@@ -51,7 +51,7 @@ check! {
     clauses: [spec::NODE_STAGE_IDEMPOTENT, spec::NODE_STAGE_NO_MOUNT_STACK],
     needs: STAGE,
     axes: [Kind],
-    volumes: 1, calls: 10,
+    volumes: 1, calls: 14,
     seen_in: ["kubernetes-csi/csi-driver-smb!423" => "a test for mounts that does not see bind mounts stacked one more each time"],
     look_at: "whether the path is looked up in mountinfo before mounting (st_dev does not tell bind mounts)",
     run: repeat,
@@ -60,14 +60,23 @@ check! {
 async fn repeat(cx: &Cx) -> Checked {
     let staged = cx.volume(Want::any()).await?.stage().await?;
     let once = staged.mounts("after the first stage").await?.len();
+    let target = staged.publish("a").await?;
+    let marker = Marker::new()?;
+    let wrote = target.try_write_if_allowed(&marker).await?;
+    target.unpublish().await?;
     for _ in 0..2 {
         staged.send_stage(staged.stage_request()).await?.ok()?;
     }
-    match staged.mounts("after the third stage").await?.len() {
-        more if more > once => Err(Stop::fail(format!(
+    let more = staged.mounts("after the third stage").await?.len();
+    if more > once {
+        return Err(Stop::fail(format!(
             "{once} mount after one NodeStageVolume, {more} after three"
-        ))),
-        _ => Ok(()),
+        )));
+    }
+    let target = staged.publish("b").await?;
+    match wrote && staged.volume().keeps_data().is_ok() {
+        true => target.shows(&marker).await,
+        false => Ok(()),
     }
 }
 
@@ -80,7 +89,7 @@ check! {
     clauses: [spec::NODE_STAGE_NO_MOUNT_STACK],
     needs: STAGE,
     axes: [Kind],
-    volumes: 1, calls: 10,
+    volumes: 1, calls: 14,
     seen_in: ["kubernetes-sigs/aws-ebs-csi-driver!163" => "parallel calls formatted and mounted twice"],
     look_at: "a lock for each volume, or ABORTED while a call for it is at work",
     run: twice_at_once,
@@ -185,7 +194,7 @@ async fn unknown_flag(cx: &Cx) -> Checked {
     let want = Want::fresh().flags(&["csi_conformance_no_such_flag"]);
     let volume = match cx.volume(want).await {
         // As early as that: nothing was promised.
-        Err(Stop::Blocked { refused: true, .. }) => return Ok(()),
+        Err(Stop::Declined { .. } | Stop::Blocked { refused: true, .. }) => return Ok(()),
         volume => volume?,
     };
     let staged = volume.to_stage().await?;
