@@ -13,7 +13,7 @@ use super::step::Step;
 use super::wait::Patience;
 use crate::client::Answer;
 use crate::lab;
-use crate::node::{self, LoopDevice, MountTable};
+use crate::node::{LoopDevice, MountTable};
 
 impl Session {
     /// The longest that a body can take: all its calls, each until its
@@ -120,15 +120,13 @@ impl Session {
         let Some(scratch) = &self.scratch else {
             return Vec::new();
         };
-        let mut released = Vec::new();
-        for device in node::loops().unwrap_or_default() {
-            if device.backing.starts_with(scratch) {
-                let object = super::negate::device_words(&device);
-                let then = self.release(&device).await;
-                released.push(entry("loop device", object, then));
-            }
-        }
-        released
+        // By the file system and not by the path: another run, in a namespace of
+        // its own, has its scratch at the same place.
+        let scratch = scratch.clone();
+        let told = tokio::task::spawn_blocking(move || lab::release_all_on_scratch(&scratch)).await;
+        let told = told.unwrap_or_default().into_iter();
+        told.map(|(device, then)| entry("loop device", device, then.to_string()))
+            .collect()
     }
 
     /// The mounts below our own folders, in the order of the table.

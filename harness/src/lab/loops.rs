@@ -3,7 +3,8 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use linux_raw_sys::loop_device::{LOOP_CLR_FD, LOOP_GET_STATUS64, loop_info64};
@@ -75,13 +76,19 @@ pub fn release_loop(seen: &Entry) -> String {
     }
 }
 
+/// The same for the scratch that is mounted at a path.
+pub fn release_all_on_scratch(scratch: &Path) -> Vec<(String, Then)> {
+    let dev = std::fs::metadata(scratch).map(|scratch| scratch.dev());
+    dev.and_then(release_all_on).unwrap_or_default()
+}
+
 /// Lets every loop device go whose file lies on the file system with this device
 /// number: the scratch of a run that is over. Each is named, with what became of
 /// it.
 ///
 /// # Errors
 /// The loop devices cannot be listed.
-pub fn release_all_on(dev: u64) -> io::Result<Vec<(String, Then)>> {
+pub(super) fn release_all_on(dev: u64) -> io::Result<Vec<(String, Then)>> {
     let mut told = Vec::new();
     for device in node::loops()? {
         let Some(diskseq) = device.id.diskseq else {

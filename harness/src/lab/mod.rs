@@ -28,7 +28,7 @@ pub use hooks::{Hook, HookError};
 pub use identity::FileIdentity;
 pub use journal::{Entry, Journal, JournalError};
 pub use layout::{Access, Form, Layout, OurPath, PathMap, Roots};
-pub use loops::{release_all_on, release_loop};
+pub use loops::{release_all_on_scratch, release_loop};
 pub use random::random_hex;
 pub use remove::{RemoveError, Removed, remove_tree};
 pub use scratch::{Scratch, ScratchError};

@@ -1,7 +1,5 @@
 //! A whole run, from what the user said to the report.
 
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -12,7 +10,7 @@ use super::plan::{Plan, Selection};
 use super::setup::{Setup, SetupError, connect, namespace_in_words};
 use crate::check::{Check, Matrix, Session};
 use crate::config::Config;
-use crate::lab::{RunFolder, Then, leftovers, release_all_on, state_base};
+use crate::lab::{RunFolder, leftovers, state_base};
 use crate::node::Host;
 use crate::report::{
     DriverInfo, Event, HostInfo, Report, Scope, Scrubber, Skips, SuiteInfo, Totals, Verdict,
@@ -151,14 +149,6 @@ async fn end(session: Arc<Session>, folder: RunFolder, events: &UnboundedSender<
     if let Some(driver) = &session.driver {
         driver.lock().await.stop().await;
     }
-    if let Some(scratch) = session.scratch.clone() {
-        let told = tokio::task::spawn_blocking(move || release_all_on_scratch(&scratch)).await;
-        for (device, then) in told.unwrap_or_default() {
-            let _ = events.send(Event::Note(format!(
-                "loop device {device}, left by the driver: {then}"
-            )));
-        }
-    }
     drop(session);
     match tokio::task::spawn_blocking(move || folder.end()).await {
         Ok(Ok(cleaned)) => {
@@ -174,14 +164,6 @@ async fn end(session: Arc<Session>, folder: RunFolder, events: &UnboundedSender<
         }
         Err(error) => tracing::error!(%error, "end of the run's folder"),
     }
-}
-
-/// The loop devices that our own driver left, and what became of them.
-fn release_all_on_scratch(scratch: &Path) -> Vec<(String, Then)> {
-    let Ok(dev) = std::fs::metadata(scratch).map(|scratch| scratch.dev()) else {
-        return Vec::new();
-    };
-    release_all_on(dev).unwrap_or_default()
 }
 
 /// Takes away what killed runs left.

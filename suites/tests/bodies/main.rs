@@ -51,7 +51,8 @@ fn main() -> ExitCode {
                     "the host lacks {lacking}"
                 )));
             }
-            let own = base.join(name);
+            // Short: the socket of a driver lies in it, and its path has 107 bytes.
+            let own = base.join(name.len().to_string());
             fs::create_dir(&own)
                 .map_err(Into::into)
                 .and_then(|()| test(&own))
