@@ -154,6 +154,22 @@ impl<'a> Published<'a> {
         see::mount_left(self.cx(), &self.target, when).await
     }
 
+    /// Whether the target is read-only in the driver's own mount namespace, where
+    /// that is not ours: flags of a mount that are changed there do not propagate.
+    pub async fn is_read_only_to_the_driver(&self) -> bool {
+        if self.cx().facts().same_namespace {
+            return false;
+        }
+        let theirs = self.cx().session.drivers_mounts().await;
+        let at = Path::new(&self.target.drivers);
+        theirs.is_some_and(|table| {
+            table
+                .at(at)
+                .last()
+                .is_some_and(|mount| mount.is_read_only())
+        })
+    }
+
     /// Exactly one mount is at the target.
     ///
     /// # Errors

@@ -394,7 +394,12 @@ impl Session {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .contains(&other);
-        !self.has_worked(step, access) && (!tried || self.has_worked(Step::Publish(other), other))
+        let same = match step {
+            Step::Stage(_) => Step::Stage(other),
+            Step::Publish(_) => Step::Publish(other),
+            step => step,
+        };
+        !self.has_worked(step, access) && (!tried || self.has_worked(same, other))
     }
 
     /// Remembers a check whose step failed beside others, and worked alone.

@@ -143,16 +143,16 @@ impl Engine {
             ended.before = ended.checked.clone().err();
             return Some(Box::new(ended));
         }
+        if ended.worked_alone() {
+            self.session.doubt(ended.case.id.clone());
+        }
         self.book.note(&ended);
         match self.book.judge(ended, &self.session.config().expected) {
             Next::Settled(settled) => {
                 self.tell(*settled);
                 None
             }
-            Next::Again(ended) => {
-                self.session.doubt(ended.case.id.clone());
-                Some(ended)
-            }
+            Next::Again(ended) => Some(ended),
         }
     }
 

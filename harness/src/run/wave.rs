@@ -66,6 +66,17 @@ impl Ended {
         ) && self.trail.iter().any(broke)
     }
 
+    /// Whether a step failed beside others, and worked when the case was asked
+    /// again by itself. Silence and death have findings of their own.
+    pub(super) fn worked_alone(&self) -> bool {
+        let history = [Step::Answers, Step::Alive, Step::Speaks];
+        match (&self.before, &self.checked) {
+            (Some(Stop::Blocked { step, .. }), Ok(())) => !history.contains(step),
+            (Some(Stop::Warn(_)), Ok(())) => true,
+            _ => false,
+        }
+    }
+
     /// Takes back what is owed, now that the driver is there again, or without
     /// it.
     pub(super) async fn pay(&mut self, gone: bool) {

@@ -153,6 +153,7 @@ check! {
 async fn writer_can_write(cx: &Cx) -> Checked {
     let staged = cx.volume(Want::any()).await?.stage().await?;
     let target = staged.publish("a").await?;
+    target.is_for_writing()?;
     let marker = Marker::new()?;
     if let Err(why) = target.try_write(&marker).await? {
         let reader = target.is_read_only().await?;
@@ -313,6 +314,9 @@ async fn volumes_are_apart(cx: &Cx) -> Checked {
     b.is_still_there("after the other volume was unstaged")
         .await?;
     b.shows(&blue).await?;
+    if other.volume().keeps_data().is_err() {
+        return Ok(());
+    }
     // Its staging mount too: the next pod comes without a stage.
     b.unpublish().await?;
     other.publish("c").await?.shows(&blue).await
