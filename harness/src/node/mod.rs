@@ -4,9 +4,9 @@
 //! |---|---|
 //! | [`mountinfo`] | which mounts are there, ours or another process's? |
 //! | [`statmount`] | which mount is on top at one path, at the same cost among many? |
-//! | [`look`] | what does an untrusted path show, when looking may never come back? |
+//! | [`mod@look`] | what does an untrusted path show, when looking may never come back? |
 //! | [`block`] | which block device is behind a number, and is it still the same one? |
-//! | [`loops`] | which loop devices are there, and what is behind them? |
+//! | [`mod@loops`] | which loop devices are there, and what is behind them? |
 //! | [`process`] | who is that process, does it still live, what does it hold? |
 //! | [`klog`] | what has the kernel logged since? |
 //! | [`host`] | what can this host do? |
