@@ -2,7 +2,6 @@
 
 use csi_harness::check;
 use csi_harness::check::{Access, Check, Checked, Cx, Kind, Marker, Need, Step, Stop, Want};
-use csi_harness::node::{Look, Seen};
 
 use crate::spec;
 
@@ -66,16 +65,7 @@ async fn target_is_a_device(cx: &Cx) -> Checked {
     let staged = cx.volume(Want::of(Kind::Block)).await?.stage().await?;
     let target = staged.publish("a").await?;
     let capacity = staged.volume().capacity();
-    let device = |path| Look::OpenDevice { path, write: false };
-    let size = match target.look(device).await? {
-        Ok(Seen::Device(device)) => device.size,
-        Ok(other) => return Err(Stop::ours("open the device", format!("{other:?}"))),
-        Err(error) => {
-            return Err(Stop::fail(format!(
-                "the block device cannot be opened: {error}"
-            )));
-        }
-    };
+    let size = target.size().await?;
     match u64::try_from(capacity) {
         Ok(capacity) if size < capacity => Err(Stop::fail(format!(
             "the device has {size} bytes, CreateVolume said {capacity}"

@@ -3,7 +3,6 @@
 use csi_harness::check;
 use csi_harness::check::{Access, Check, Checked, Cx, Need, Published, Stop, Want};
 use csi_harness::client::Code;
-use csi_harness::node::{Look, Seen};
 use csi_proto::rpc;
 use csi_proto::v1;
 use csi_proto::v1::node_service_capability::rpc::Type as NodeRpc;
@@ -61,15 +60,7 @@ async fn numbers_are_true(cx: &Cx) -> Checked {
     let target = staged.publish("a").await?;
     let told = stats(cx, &target).await?.usage;
     let bytes = told.iter().find(|usage| usage.unit == Unit::Bytes as i32);
-    let path = |path| match staged.volume().access() {
-        Access::Mount => Look::StatFs { path },
-        Access::Block => Look::OpenDevice { path, write: false },
-    };
-    let total = match target.look(path).await? {
-        Ok(Seen::StatFs(fs)) => fs.blocks * fs.block_size,
-        Ok(Seen::Device(device)) => device.size,
-        other => return Err(Stop::ours("look at the volume", format!("{other:?}"))),
-    };
+    let total = target.size().await?;
     let Some(bytes) = bytes else {
         // A driver of block volumes may have nothing to tell.
         return Err(match staged.volume().access() {
