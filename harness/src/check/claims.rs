@@ -13,6 +13,8 @@ use crate::node::{DiskId, LoopDevice};
 pub struct Claims {
     /// Its volumes.
     pub volumes: Vec<VolumeClaim>,
+    /// NFS servers of the lab's that it has for itself.
+    pub servers: Vec<u32>,
 }
 
 /// One volume of a check.

@@ -1,32 +1,48 @@
 //! What `CreateVolume` is asked.
 
+use std::collections::HashMap;
+
 use csi_proto::v1;
 use csi_proto::v1::plugin_capability::service::Type as Service;
 
 use super::claims::VolumeClaim;
 use super::cx::Cx;
 use super::kind::Kind;
-use crate::config::{Config, Quantity};
+use super::stop::Stop;
+use super::values::Values;
+use crate::config::{Config, Quantity, StringMap, expand_map};
 
 /// The request that creates a volume: the same each time.
-pub(super) fn request(cx: &Cx, claim: &VolumeClaim) -> v1::CreateVolumeRequest {
+pub(super) fn request(cx: &Cx, claim: &VolumeClaim) -> Result<v1::CreateVolumeRequest, Stop> {
     let config = cx.session.config();
     let topology = cx
         .facts()
         .has_service(Service::VolumeAccessibilityConstraints);
-    v1::CreateVolumeRequest {
+    Ok(v1::CreateVolumeRequest {
         name: claim.name.clone().unwrap_or_default(),
         capacity_range: Some(v1::CapacityRange {
             required_bytes: required_bytes(config, &claim.kind) + i64::from(claim.want.odd_size),
             limit_bytes: config.volume.limit.map_or(0, bytes),
         }),
         volume_capabilities: vec![capability(cx, claim)],
-        parameters: config.parameters.clone().into_iter().collect(),
+        parameters: filled(cx, claim, &config.parameters)?,
         secrets: cx.session.secrets("CreateVolume"),
         accessibility_requirements: topology.then(|| cx.facts().topology()).flatten(),
-        mutable_parameters: config.mutable_parameters.clone().into_iter().collect(),
+        mutable_parameters: filled(cx, claim, &config.mutable_parameters)?,
         ..Default::default()
-    }
+    })
+}
+
+/// Parameters of the user's for this volume, with their holes filled.
+pub(super) fn filled(
+    cx: &Cx,
+    claim: &VolumeClaim,
+    parameters: &StringMap,
+) -> Result<HashMap<String, String>, Stop> {
+    let values = Values::of(cx, claim.number, claim.want.server)?;
+    let filled = expand_map(parameters, &values.pairs());
+    let filled = filled.map_err(|error| Stop::ours("fill in the parameters", error))?;
+    Ok(filled.into_iter().collect())
 }
 
 /// The capability that a volume is asked with, and used with.

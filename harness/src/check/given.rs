@@ -7,6 +7,7 @@ use super::cx::Cx;
 use super::facts::is_of;
 use super::kind::Kind;
 use super::stop::Stop;
+use super::values::Values;
 use super::volume::Want;
 use super::wait::Patience;
 use crate::config::StaticVolume;
@@ -35,10 +36,29 @@ pub(super) async fn take(cx: &Cx, want: Want, kind: Kind) -> Result<VolumeClaim,
         }
     };
     let number = cx.session.number();
+    let values = values(cx, number, want.server, index)?;
     let given = given
-        .instance(&cx.session.run_id, number)
+        .instance(&values.pairs())
         .map_err(|error| Stop::ours("fill in a volume's id", error))?;
     Ok(claim(given, want, kind, number, index))
+}
+
+/// What its id and contexts are filled in with. On a server of the lab's, each
+/// volume has a folder of its own; one with a fixed id keeps it.
+fn values(
+    cx: &Cx,
+    number: u64,
+    server: Option<u32>,
+    index: Option<usize>,
+) -> Result<Values, Stop> {
+    let values = Values::of(cx, number, server)?;
+    let Some(servers) = &cx.session.servers else {
+        return Ok(values);
+    };
+    let name = index.map_or_else(|| format!("v{number}"), |index| format!("s{index}"));
+    let share = servers.get(server.unwrap_or_default())?.folder(&name);
+    let share = share.map_err(|error| Stop::ours("make a folder to export", error))?;
+    Ok(values.with_share(share))
 }
 
 /// One that fits, as soon as a check gives it back.

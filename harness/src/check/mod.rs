@@ -22,10 +22,12 @@ mod negate;
 mod outcome;
 mod published;
 mod see;
+mod servers;
 mod session;
 mod staged;
 mod step;
 mod stop;
+mod values;
 mod volume;
 mod wait;
 
@@ -44,6 +46,7 @@ pub use outcome::{
     Basis, Clause, ClauseRef, Evidence, Lacking, LedgerEntry, Level, Outcome, SeenIn, Settled, Skip,
 };
 pub use published::Published;
+pub use servers::{Server, Servers};
 pub use session::{LOOK, SETTLE, Session};
 pub use staged::Staged;
 pub use step::{Access, Step};

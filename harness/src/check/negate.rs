@@ -42,6 +42,7 @@ struct Interrupted;
 /// `last`: the driver does not come back; what can be removed without it is.
 pub async fn negate(cx: &Cx, passed: bool, last: bool) -> Negated {
     let mut negated = Negated::default();
+    super::servers::heal(cx).await;
     let volumes = std::mem::take(&mut cx.claims().volumes);
     for mut volume in volumes.into_iter().rev() {
         if negated.interrupted || (off_the_node(cx, &mut volume).await.is_err() && !last) {
@@ -87,8 +88,8 @@ async fn undo<R: Rpc>(cx: &Cx, request: &R::Request) -> Result<(), Interrupted> 
 async fn off_the_node(cx: &Cx, volume: &mut VolumeClaim) -> Result<(), Interrupted> {
     if volume.id.is_none() && volume.is_ours() {
         // A creation whose answer was lost: asked again, it tells the id.
-        let request = super::create::request(cx, volume);
-        if let Ok(asked) = cx.ask_patiently::<rpc::CreateVolume>(&request).await
+        if let Ok(request) = super::create::request(cx, volume)
+            && let Ok(asked) = cx.ask_patiently::<rpc::CreateVolume>(&request).await
             && let Ok(v1::CreateVolumeResponse { volume: Some(made) }) = asked.ok()
         {
             volume.id = Some(made.volume_id);

@@ -14,6 +14,7 @@ use super::claims::VolumeClaim;
 use super::cx::Asked;
 use super::facts::Facts;
 use super::kind::Kind;
+use super::servers::Servers;
 use super::step::{Access, Step};
 use super::stop::Stop;
 use super::volume::Want;
@@ -44,6 +45,9 @@ pub struct Session {
     pub layout: Layout,
     /// The driver's process, where we started it.
     pub driver: Option<tokio::sync::Mutex<DriverProcess>>,
+    /// The NFS servers of the lab, where the configuration names them and the host
+    /// can.
+    pub servers: Option<Arc<Servers>>,
     /// The scratch file system that a driver of our own works on.
     pub scratch: Option<PathBuf>,
     /// Set when no more cases are to be started.
@@ -89,6 +93,7 @@ impl Session {
             facts,
             layout,
             driver: driver.map(tokio::sync::Mutex::new),
+            servers: None,
             scratch: None,
             interrupted: Arc::default(),
             journal: None,

@@ -12,6 +12,7 @@ use super::create;
 use super::cx::{Asked, Cx};
 use super::hooks;
 use super::kind::Kind;
+use super::servers::Server;
 use super::staged::Staged;
 use super::step::{Access, Step};
 use super::stop::Stop;
@@ -29,6 +30,8 @@ pub struct Want {
     pub fresh: bool,
     /// One byte more than a round size.
     pub odd_size: bool,
+    /// The NFS server of the lab's that it lies on; none: the one for all.
+    pub server: Option<u32>,
 }
 
 impl Want {
@@ -40,6 +43,7 @@ impl Want {
             flags: None,
             fresh: false,
             odd_size: false,
+            server: None,
         }
     }
 
@@ -71,6 +75,14 @@ impl Want {
     pub fn mode(self, mode: Mode) -> Self {
         Self {
             mode: Some(mode),
+            ..self
+        }
+    }
+
+    /// The same, on this server of the lab's.
+    pub fn on(self, server: &Server<'_>) -> Self {
+        Self {
+            server: Some(server.number()),
             ..self
         }
     }
@@ -136,7 +148,7 @@ impl<'a> Volume<'a> {
         let mut claim = VolumeClaim::new(want, kind, number);
         claim.name = Some(name);
         let volume = Self::claim(cx, claim);
-        let request = volume.create_request();
+        let request = volume.create_request()?;
         let asked = cx.ask_patiently::<rpc::CreateVolume>(&request).await?;
         if asked.refusal().is_some() {
             volume.with(|claim| claim.name = None);
@@ -160,7 +172,10 @@ impl<'a> Volume<'a> {
     }
 
     /// The request that creates it: the same each time.
-    pub fn create_request(&self) -> v1::CreateVolumeRequest {
+    ///
+    /// # Errors
+    /// The user's parameters cannot be filled in.
+    pub fn create_request(&self) -> Result<v1::CreateVolumeRequest, Stop> {
         let claim = self.with(|claim| claim.clone());
         create::request(self.cx, &claim)
     }
@@ -292,19 +307,23 @@ impl<'a> Volume<'a> {
     }
 
     /// The request that validates what it was created with.
-    pub fn validate_request(&self) -> v1::ValidateVolumeCapabilitiesRequest {
+    ///
+    /// # Errors
+    /// The user's parameters cannot be filled in.
+    pub fn validate_request(&self) -> Result<v1::ValidateVolumeCapabilitiesRequest, Stop> {
         let config = self.cx.session.config();
-        v1::ValidateVolumeCapabilitiesRequest {
+        let claim = self.with(|claim| claim.clone());
+        Ok(v1::ValidateVolumeCapabilitiesRequest {
             volume_id: self.id(),
             volume_context: self
                 .with(|claim| claim.context.clone())
                 .into_iter()
                 .collect(),
             volume_capabilities: vec![self.capability()],
-            parameters: config.parameters.clone().into_iter().collect(),
+            parameters: create::filled(self.cx, &claim, &config.parameters)?,
             secrets: self.cx.session.secrets("ValidateVolumeCapabilities"),
             ..Default::default()
-        }
+        })
     }
 
     /// The loop devices that first appeared when it was staged or published, and

@@ -35,9 +35,11 @@ pub use rpcs::RPCS;
 pub use secrets::{MASK, SecretMap, Secrets};
 pub use sections::{
     Checks, Driver, Expected, Hooks, InDriver, Paths, StaticVolume, StringMap, VolumeSettings,
+    expand_map,
 };
 pub use template::{
-    DRIVER_VARIABLES, HOOK_VARIABLES, NAME_VARIABLES, check_template, expand, has_variables,
+    DRIVER_VARIABLES, HOOK_VARIABLES, NAME_VARIABLES, NFS_SERVER, NFS_SHARE, VOLUME_VARIABLES,
+    check_template, expand, has_variables,
 };
 pub use words::{AccessMode, AccessType, Allow, Require, Rpc};
 
@@ -58,9 +60,11 @@ pub struct Config {
     pub node_endpoint: Option<Endpoint>,
     /// Its process, and the names that it likes.
     pub driver: Driver,
-    /// `CreateVolumeRequest.parameters`.
+    /// `CreateVolumeRequest.parameters`; the values are templates over
+    /// [`VOLUME_VARIABLES`].
     pub parameters: StringMap,
-    /// `mutable_parameters` of CreateVolume and ControllerModifyVolume.
+    /// `mutable_parameters` of CreateVolume and ControllerModifyVolume; templates
+    /// likewise.
     pub mutable_parameters: StringMap,
     /// What is sent in `secrets` fields.
     pub secrets: Secrets,
@@ -160,6 +164,15 @@ impl Config {
             None if our_own_driver => Allow::ALL.iter().copied().collect(),
             None => BTreeSet::new(),
         }
+    }
+
+    /// Whether volumes lie on NFS servers that we are to make.
+    pub fn uses_nfs_lab(&self) -> bool {
+        [NFS_SERVER, NFS_SHARE].iter().any(|variable| {
+            sections::map_names(&self.parameters, variable)
+                || sections::map_names(&self.mutable_parameters, variable)
+                || self.volumes.iter().any(|volume| volume.names(variable))
+        })
     }
 
     /// How long a call of one method (`NodePublishVolume`) may take.

@@ -1,6 +1,6 @@
 //! The sections of the file.
 
-use super::template::expand;
+use super::template::{expand, names};
 use super::{AccessMode, AccessType, ParseError, Quantity, SecretMap, duration};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -93,7 +93,7 @@ impl Default for VolumeSettings {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a mapping")]
 pub struct StaticVolume {
-    /// Its volume id. A template over [`NAME_VARIABLES`](super::NAME_VARIABLES):
+    /// Its volume id. A template over [`VOLUME_VARIABLES`](super::VOLUME_VARIABLES):
     /// with `${n}` or `${run}` in it, it stands for as many volumes as are needed.
     pub id: String,
     /// `volume_context`; the values are templates as `id` is.
@@ -130,28 +130,43 @@ fn one_writer() -> Vec<AccessMode> {
 impl StaticVolume {
     /// Whether it stands for as many volumes as are needed.
     pub fn is_template(&self) -> bool {
-        super::template::has_variables(&self.id)
+        names(&self.id, "n") || names(&self.id, "run")
     }
 
-    /// The `n`th volume of the run: id and contexts with their holes filled.
+    /// One volume of the run: id and contexts with these values in their holes.
     ///
     /// # Errors
     /// As [`expand`]; never for a configuration that was validated.
-    pub fn instance(&self, run: &str, n: u64) -> Result<Self, ParseError> {
-        let n = n.to_string();
-        let values = [("n", n.as_str()), ("run", run)];
-        let filled = |map: &StringMap| -> Result<StringMap, ParseError> {
-            map.iter()
-                .map(|(name, value)| Ok((name.clone(), expand(value, &values)?)))
-                .collect()
-        };
+    pub fn instance(&self, values: &[(&str, &str)]) -> Result<Self, ParseError> {
         Ok(Self {
-            id: expand(&self.id, &values)?,
-            context: filled(&self.context)?,
-            publish_context: filled(&self.publish_context)?,
+            id: expand(&self.id, values)?,
+            context: expand_map(&self.context, values)?,
+            publish_context: expand_map(&self.publish_context, values)?,
             ..self.clone()
         })
     }
+
+    /// Whether an id or a context names this variable.
+    pub(super) fn names(&self, variable: &str) -> bool {
+        names(&self.id, variable)
+            || map_names(&self.context, variable)
+            || map_names(&self.publish_context, variable)
+    }
+}
+
+/// A map with these values in the holes of its values.
+///
+/// # Errors
+/// As [`expand`]; never for a configuration that was validated.
+pub fn expand_map(map: &StringMap, values: &[(&str, &str)]) -> Result<StringMap, ParseError> {
+    map.iter()
+        .map(|(name, value)| Ok((name.clone(), expand(value, values)?)))
+        .collect()
+}
+
+/// Whether a value of the map names this variable.
+pub(super) fn map_names(map: &StringMap, variable: &str) -> bool {
+    map.values().any(|value| names(value, variable))
 }
 
 /// `paths:`, where the volumes are staged and published. All are absolute.

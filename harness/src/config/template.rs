@@ -8,12 +8,26 @@ pub const DRIVER_VARIABLES: &[&str] = &["endpoint", "socket", "state_dir"];
 /// What the names and ids of volumes and nodes can name: the run, and a number
 /// that no other name of the run has.
 pub const NAME_VARIABLES: &[&str] = &["n", "run"];
+/// What the parameters, ids and contexts of volumes can name: what names can, and
+/// the servers of the lab ([`crate::lab::nfs`]).
+pub const VOLUME_VARIABLES: &[&str] = &[NFS_SERVER, NFS_SHARE, "n", "run"];
+/// The address of an NFS server that we make.
+pub const NFS_SERVER: &str = "lab.nfs.server";
+/// What that server exports for the volume: in the parameters of CreateVolume a
+/// folder for all volumes, in the context of a volume of the user's one for it alone.
+pub const NFS_SHARE: &str = "lab.nfs.share";
 /// What the command of a hook can name.
 pub const HOOK_VARIABLES: &[&str] = &["node_id", "run", "volume_id", "volume_name"];
 
 /// Whether `template` has a hole at all: one without stands for a single thing.
 pub fn has_variables(template: &str) -> bool {
     pieces(template).is_ok_and(|pieces| pieces.iter().any(|p| matches!(p, Piece::Variable(_))))
+}
+
+/// Whether `template` names this variable.
+pub(super) fn names(template: &str, variable: &str) -> bool {
+    pieces(template)
+        .is_ok_and(|pieces| pieces.iter().any(|p| matches!(p, Piece::Variable(v) if *v == variable)))
 }
 
 /// Puts values in place of `${name}`; `$${` stands for `${` itself, and a `$`
@@ -83,5 +97,9 @@ fn pieces(template: &str) -> Result<Vec<Piece<'_>>, ParseError> {
 }
 
 fn unknown_variable(name: &str, known: &[&str]) -> ParseError {
-    ParseError::new(unknown("variable", name, "known here", known))
+    let told = unknown("variable", name, "known here", known);
+    // Drivers have variables of their own: `${pvc.metadata.name}`.
+    ParseError::new(format!(
+        "{told}; for the driver to get it as it stands, write `$${{{name}}}`"
+    ))
 }

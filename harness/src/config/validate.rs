@@ -1,6 +1,8 @@
 //! What contradicts itself, or cannot be.
 
-use super::template::{DRIVER_VARIABLES, HOOK_VARIABLES, NAME_VARIABLES, check_template};
+use super::template::{
+    DRIVER_VARIABLES, HOOK_VARIABLES, NAME_VARIABLES, VOLUME_VARIABLES, check_template,
+};
 use super::yaml::Step;
 use super::{AccessType, Config, StaticVolume, StringMap};
 use std::collections::BTreeSet;
@@ -35,6 +37,7 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
     let mut found = Problems(Vec::new());
     endpoints(config, &mut found);
     driver(config, &mut found);
+    parameters(config, &mut found);
     volume(config, &mut found);
     volumes(&config.volumes, &mut found);
     paths(config, &mut found);
@@ -67,6 +70,14 @@ impl Problems {
     fn template(&mut self, path: Vec<Step>, template: &str, known: &[&str]) {
         if let Err(error) = check_template(template, known) {
             self.add(path, error.to_string());
+        }
+    }
+
+    fn templates(&mut self, path: Vec<Step>, map: &StringMap) {
+        for (name, value) in map {
+            let mut path = path.clone();
+            path.push(Step::from(name.as_str()));
+            self.template(path, value, VOLUME_VARIABLES);
         }
     }
 
@@ -166,6 +177,11 @@ fn driver(config: &Config, found: &mut Problems) {
     }
 }
 
+fn parameters(config: &Config, found: &mut Problems) {
+    found.templates(at!["parameters"], &config.parameters);
+    found.templates(at!["mutable_parameters"], &config.mutable_parameters);
+}
+
 fn volume(config: &Config, found: &mut Problems) {
     let volume = &config.volume;
     found.unless(
@@ -204,14 +220,14 @@ fn volumes(volumes: &[StaticVolume], found: &mut Problems) {
     for (i, volume) in volumes.iter().enumerate() {
         let id = || at!["volumes", i, "id"];
         found.unless(!volume.id.is_empty(), id(), "must not be empty");
-        found.template(id(), &volume.id, NAME_VARIABLES);
+        found.template(id(), &volume.id, VOLUME_VARIABLES);
         let message = "given twice; two checks could not have the volume at once";
         found.unless(ids.insert(&volume.id), id(), message);
         for (key, map) in [
             ("context", &volume.context),
             ("publish_context", &volume.publish_context),
         ] {
-            templates(found, i, key, map);
+            found.templates(at!["volumes", i, key], map);
         }
         let mounted = volume.access_types.contains(&AccessType::Mount);
         let path = at!["volumes", i, "access_types"];
@@ -235,16 +251,6 @@ fn volumes(volumes: &[StaticVolume], found: &mut Problems) {
             !(volume.scratch && volume.read_only),
             at!["volumes", i, "scratch"],
             message,
-        );
-    }
-}
-
-fn templates(found: &mut Problems, volume: usize, key: &str, map: &StringMap) {
-    for (name, value) in map {
-        found.template(
-            at!["volumes", volume, key, name.as_str()],
-            value,
-            NAME_VARIABLES,
         );
     }
 }

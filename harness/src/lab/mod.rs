@@ -12,6 +12,7 @@ mod identity;
 mod journal;
 mod layout;
 mod loops;
+pub mod nfs;
 mod random;
 mod remove;
 mod scratch;

@@ -10,9 +10,10 @@
 //! ours is left on the path. A child that cannot be killed is abandoned, and
 //! reaped by [`reap`] when the kernel lets go of it.
 //!
-//! Looks read. [`Look::WriteFile`], [`Look::Remove`] and [`Look::WriteDevice`]
-//! are the exception: they ask through the path whether a marker gets to the
-//! volume that we were given, and live here since they may hang like the rest.
+//! Looks read. [`Look::WriteFile`], [`Look::SetMode`], [`Look::Remove`] and
+//! [`Look::WriteDevice`] are the exception: they ask through the path whether what
+//! a workload does gets to the volume that we were given, and live here since they
+//! may hang like the rest.
 //! They touch what they are told to and nothing else: no symbolic link is
 //! followed to a file, and a device is written only if it is the one named.
 //!
@@ -28,8 +29,8 @@ mod slate;
 mod tests;
 
 pub use ask::{
-    is_free, loop_status, open_device, read_device, read_dir, read_file, remove_file, stat,
-    stat_follow, statfs, write_device, write_file,
+    is_free, loop_status, open_device, read_beneath, read_device, read_dir, read_file, remove_file,
+    set_mode, stat, stat_follow, statfs, write_device, write_file,
 };
 pub use parent::{abandoned, look_now, reap};
 pub use seen::{DeviceSeen, FileStat, FsStat, Listing, LoopSeen, Name, Seen};
@@ -75,6 +76,19 @@ pub enum Look {
         /// How many bytes at most; no more than [`MAX_BYTES`].
         max: usize,
     },
+    /// pread(2) of a file that a mount has hidden since it was written: the mount
+    /// that holds the folder of the mount point is copied without what is mounted
+    /// on it (`OPEN_TREE_CLONE`, open_tree(2), Linux 5.2), attached nowhere, and
+    /// read through.
+    ReadBeneath {
+        /// The file, as if nothing were mounted over it.
+        path: PathBuf,
+        /// How many names of the path lie below the folder that is copied: 2 for a
+        /// file directly in the mount point.
+        names: usize,
+        /// How many bytes at most; no more than [`MAX_BYTES`].
+        max: usize,
+    },
     /// Writes a marker to a regular file, from its first byte on.
     WriteFile {
         /// The file; a symbolic link is refused (`ELOOP`).
@@ -87,6 +101,13 @@ pub enum Look {
         truncate: bool,
         /// fsync(2) before the answer.
         fsync: bool,
+    },
+    /// fchmod(2) of a directory.
+    SetMode {
+        /// The directory; nothing else is changed, and no symbolic link followed.
+        path: PathBuf,
+        /// The permission bits, `0o2770`.
+        mode: u32,
     },
     /// unlink(2) of a marker that we wrote; never a directory.
     Remove {
@@ -151,7 +172,9 @@ impl Look {
             | Look::StatFs { path }
             | Look::ReadDir { path, .. }
             | Look::ReadFile { path, .. }
+            | Look::ReadBeneath { path, .. }
             | Look::WriteFile { path, .. }
+            | Look::SetMode { path, .. }
             | Look::Remove { path }
             | Look::OpenDevice { path, .. }
             | Look::ReadDevice { path, .. }

@@ -68,6 +68,26 @@ pub(crate) fn mounts_in_order() -> Done {
     Ok(())
 }
 
+pub(crate) fn beneath() -> Done {
+    let folder = Folder::new()?;
+    let target = folder.sub("target")?;
+    let file = target.join("probe");
+    fs::write(&file, "on the node's own disk")?;
+    tmpfs(&target, "late")?;
+    tmpfs(&target, "later")?;
+    fs::write(&file, "in the volume")?;
+    let before = MountTable::ours()?;
+    let read = |names| wait(look::read_beneath(&file, names, 100, SOON));
+    assert_eq!(read(2)?, b"on the node's own disk");
+    // Of the folder itself, what is mounted on it is copied.
+    assert_eq!(read(1)?, b"in the volume");
+    let nothing = wait(look::read_beneath(&target.join("none"), 2, 100, SOON));
+    assert!(nothing.is_err_and(|error| error.is_not_found()));
+    let places = |table: &MountTable| table.under(folder.0.path()).len();
+    assert_eq!(places(&MountTable::ours()?), places(&before), "the look left a mount");
+    Ok(())
+}
+
 pub(crate) fn nasty_names() -> Done {
     let folder = Folder::new()?;
     for name in [

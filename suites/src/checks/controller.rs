@@ -45,7 +45,7 @@ check! {
 async fn creates(cx: &Cx) -> Checked {
     let volume = cx.volume(Want::fresh()).await?;
     let asked = volume
-        .create_request()
+        .create_request()?
         .capacity_range
         .map_or(0, |range| range.required_bytes);
     match volume.capacity() {
@@ -77,7 +77,7 @@ async fn odd_size(cx: &Cx) -> Checked {
     // A driver may have sizes of its own, if it says so.
     let volume = volume.map_err(|stop| stop.if_refused("volumes of odd sizes"))?;
     let asked = volume
-        .create_request()
+        .create_request()?
         .capacity_range
         .map_or(0, |range| range.required_bytes);
     let told = volume.capacity();
@@ -114,7 +114,7 @@ check! {
 async fn create_repeat(cx: &Cx) -> Checked {
     let volume = cx.volume(Want::fresh()).await?;
     let again = cx
-        .ask_patiently::<rpc::CreateVolume>(&volume.create_request())
+        .ask_patiently::<rpc::CreateVolume>(&volume.create_request()?)
         .await?
         .ok()?;
     let id = again
@@ -152,7 +152,7 @@ async fn other_size(cx: &Cx) -> Checked {
     if volume.capacity() == 0 {
         return Err(Stop::not_offered("volumes of a known size"));
     }
-    let mut request = volume.create_request();
+    let mut request = volume.create_request()?;
     let twice = volume.capacity() * 2;
     request.capacity_range = Some(v1::CapacityRange {
         required_bytes: twice,
@@ -174,7 +174,7 @@ check! {
 }
 
 async fn name_required(cx: &Cx) -> Checked {
-    let mut request = cx.volume(Want::any()).await?.create_request();
+    let mut request = cx.volume(Want::any()).await?.create_request()?;
     request.name.clear();
     cx.ask::<rpc::CreateVolume>(&request)
         .await?
@@ -192,7 +192,7 @@ check! {
 
 async fn capabilities_required(cx: &Cx) -> Checked {
     let volume = cx.volume(Want::any()).await?;
-    let mut request = volume.create_request();
+    let mut request = volume.create_request()?;
     request.volume_capabilities.clear();
     cx.ask::<rpc::CreateVolume>(&request)
         .await?
@@ -315,7 +315,7 @@ check! {
 async fn validate_unknown(cx: &Cx) -> Checked {
     let volume = cx.volume(Want::fresh()).await?;
     volume.delete().await?;
-    cx.ask_patiently::<rpc::ValidateVolumeCapabilities>(&volume.validate_request())
+    cx.ask_patiently::<rpc::ValidateVolumeCapabilities>(&volume.validate_request()?)
         .await?
         .refused_with(&[Code::NOT_FOUND])
 }
@@ -333,7 +333,7 @@ check! {
 async fn validate_confirms(cx: &Cx) -> Checked {
     let volume = cx.volume(Want::any()).await?;
     let said = cx
-        .ask_patiently::<rpc::ValidateVolumeCapabilities>(&volume.validate_request())
+        .ask_patiently::<rpc::ValidateVolumeCapabilities>(&volume.validate_request()?)
         .await?
         .ok()?;
     match said.confirmed {

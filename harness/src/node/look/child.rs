@@ -100,6 +100,19 @@ fn answer(look: &Look, path: &CStr, slate: &Slate) -> Step<Reply> {
             let file = open(path, flags)?;
             write(file, 0, bytes, *fsync)
         }
+        Look::ReadBeneath { names, max, .. } => {
+            let file = open_beneath(path, *names)?;
+            read(file, 0, *max, slate)
+        }
+        Look::SetMode { mode, .. } => {
+            let folder = open(
+                path,
+                libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW,
+            )?;
+            // SAFETY: takes numbers.
+            let got = unsafe { libc::fchmod(folder, *mode) };
+            checked(Call::Chmod, got.into()).map(|_| Reply::Done)
+        }
         Look::Remove { .. } => {
             // SAFETY: the path is a C string.
             let got = unsafe { libc::unlink(path.as_ptr()) };
@@ -149,6 +162,44 @@ fn open(path: &CStr, flags: i32) -> Step<i32> {
     let flags = flags | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
     // SAFETY: the path is a C string; the mode is there for O_CREAT.
     let fd = unsafe { libc::open(path.as_ptr(), flags, 0o600 as libc::c_uint) };
+    checked(Call::Open, fd.into()).map(|_| fd)
+}
+
+/// Opens a file below a copy of the mount that holds its folder, so that nothing
+/// that is mounted there is in the way. The last `names` names are below the copy.
+fn open_beneath(path: &CStr, names: usize) -> Step<i32> {
+    let bytes = path.to_bytes();
+    let mut at = bytes.len();
+    let mut left = names;
+    while left > 0 && at > 0 {
+        at = at.wrapping_sub(1);
+        if bytes.get(at) == Some(&b'/') {
+            left = left.wrapping_sub(1);
+        }
+    }
+    let mut folder = [0_u8; libc::PATH_MAX as usize];
+    let (Some(head), Some(room), Some(file)) = (
+        bytes.get(..at.max(1)),
+        folder.get_mut(..at.max(1)),
+        path.to_bytes_with_nul().get(at.wrapping_add(1)..),
+    ) else {
+        return Err(Reply::Os(Call::OpenTree, libc::ENAMETOOLONG));
+    };
+    room.copy_from_slice(head);
+    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC;
+    // SAFETY: the folder is the head of the path, and zeros follow it.
+    let tree = unsafe {
+        libc::syscall(
+            libc::SYS_open_tree,
+            libc::AT_FDCWD,
+            folder.as_ptr(),
+            flags,
+        )
+    };
+    let tree = checked(Call::OpenTree, tree)? as i32;
+    let flags = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK;
+    // SAFETY: the tail of a C string is one.
+    let fd = unsafe { libc::openat(tree, file.as_ptr().cast(), flags) };
     checked(Call::Open, fd.into()).map(|_| fd)
 }
 

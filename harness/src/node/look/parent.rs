@@ -91,7 +91,11 @@ fn fit(look: &Look) -> Result<CString, &'static str> {
         return Err("the path is not absolute");
     }
     match look {
-        Look::ReadFile { max: len, .. } | Look::ReadDevice { len, .. } if *len > MAX_BYTES => {
+        Look::ReadFile { max: len, .. }
+        | Look::ReadBeneath { max: len, .. }
+        | Look::ReadDevice { len, .. }
+            if *len > MAX_BYTES =>
+        {
             return Err("more than 64 KiB were asked for");
         }
         Look::WriteFile { bytes, .. } | Look::WriteDevice { bytes, .. }

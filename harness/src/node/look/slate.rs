@@ -20,6 +20,8 @@ pub(super) enum Call {
     Fsync,
     Unlink,
     Ioctl,
+    OpenTree,
+    Chmod,
 }
 
 impl Call {
@@ -36,6 +38,8 @@ impl Call {
             Call::Fsync => "fsync",
             Call::Unlink => "unlink",
             Call::Ioctl => "ioctl",
+            Call::OpenTree => "open_tree",
+            Call::Chmod => "fchmod",
         }
     }
 }

@@ -1,0 +1,221 @@
+//! The NFS servers of a run: one for all volumes, and one for each check that
+//! does harm to its own.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::cx::Cx;
+use super::stop::Stop;
+use crate::lab::Journal;
+use crate::lab::nfs::{NfsError, NfsServer};
+
+/// The servers, by number. The first is the one for all volumes; nobody does harm
+/// to it.
+#[derive(Debug)]
+pub struct Servers {
+    folder: PathBuf,
+    journal: Arc<Journal>,
+    made: Mutex<Vec<Arc<NfsServer>>>,
+}
+
+impl Servers {
+    /// Starts the first. Blocks.
+    ///
+    /// # Errors
+    /// It cannot be started: what was done, and why not.
+    pub fn start(folder: PathBuf, journal: Arc<Journal>) -> Result<Self, NfsError> {
+        let servers = Self {
+            folder,
+            journal,
+            made: Mutex::default(),
+        };
+        servers.one_more()?;
+        Ok(servers)
+    }
+
+    fn made(&self) -> MutexGuard<'_, Vec<Arc<NfsServer>>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts another. Blocks, one at a time.
+    fn one_more(&self) -> Result<u32, NfsError> {
+        let mut made = self.made();
+        let number = u32::try_from(made.len()).unwrap_or(u32::MAX);
+        let server = NfsServer::start(&self.folder, number, &self.journal)?;
+        made.push(Arc::new(server));
+        Ok(number)
+    }
+
+    /// The server of this number.
+    pub(super) fn get(&self, number: u32) -> Result<Arc<NfsServer>, Stop> {
+        let made = self.made();
+        let server = usize::try_from(number).ok().and_then(|n| made.get(n));
+        server
+            .cloned()
+            .ok_or_else(|| Stop::Ours(format!("there is no NFS server {number}")))
+    }
+
+    /// Heals them all: whatever still waits for one of them comes to its end.
+    /// Blocks. In words, what did not work.
+    pub fn heal(&self) -> Vec<String> {
+        let made = self.made();
+        let told = made.iter().map(|server| server.heal());
+        told.filter_map(Result::err)
+            .map(|error| error.to_string())
+            .collect()
+    }
+}
+
+/// A server that one check has for itself. It is healed when the check ends, and
+/// stands until the end of the run, so that what comes late can come.
+#[derive(Debug)]
+pub struct Server<'a> {
+    cx: &'a Cx,
+    number: u32,
+    server: Arc<NfsServer>,
+}
+
+impl Cx {
+    /// An NFS server of this check's own.
+    ///
+    /// # Errors
+    /// None can be started here.
+    pub async fn server(&self) -> Result<Server<'_>, Stop> {
+        let Some(servers) = self.session.servers.clone() else {
+            return Err(Stop::no_host("an NFS server of the lab"));
+        };
+        let starting = tokio::task::spawn_blocking(move || {
+            let number = servers.one_more()?;
+            Ok((number, servers.get(number)))
+        });
+        let started: Result<_, NfsError> = starting
+            .await
+            .map_err(|error| Stop::ours("start an NFS server", error))?;
+        let (number, server) =
+            started.map_err(|error| Stop::no_host(format!("an NFS server: {error}")))?;
+        let server = server?;
+        self.claims().servers.push(number);
+        self.fact("NFS server", format!("{}:{}", server.address(), server.share()));
+        Ok(Server {
+            cx: self,
+            number,
+            server,
+        })
+    }
+}
+
+/// One way to do harm, or to undo it.
+type Fault = fn(&NfsServer) -> Result<(), NfsError>;
+
+impl Server<'_> {
+    /// Its number in the run.
+    pub(super) fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Its address, as it stands in the source of its mounts.
+    pub fn address(&self) -> &str {
+        self.server.address()
+    }
+
+    async fn suffers(&self, what: &str, fault: Fault) -> Result<(), Stop> {
+        let server = self.server.clone();
+        let done = tokio::task::spawn_blocking(move || fault(&server));
+        let wrong = |error: &dyn std::fmt::Display| Stop::ours(format!("the NFS server: {what}"), error);
+        done.await.map_err(|e| wrong(&e))?.map_err(|e| wrong(&e))?;
+        self.cx.fact("NFS server", format!("from now on, {what}"));
+        Ok(())
+    }
+
+    /// Ends its service: connections are refused.
+    ///
+    /// # Errors
+    /// Our own.
+    pub async fn stop(&self) -> Result<(), Stop> {
+        self.suffers("it is stopped: connections are refused", NfsServer::stop)
+            .await
+    }
+
+    /// Lets it answer nothing any more, with its connections open.
+    ///
+    /// # Errors
+    /// Our own.
+    pub async fn freeze(&self) -> Result<(), Stop> {
+        self.suffers("it is frozen: nothing is answered", NfsServer::freeze)
+            .await
+    }
+
+    /// Takes its network away.
+    ///
+    /// # Errors
+    /// Our own.
+    pub async fn cut_off(&self) -> Result<(), Stop> {
+        self.suffers("its network is down", NfsServer::cut_off).await
+    }
+
+    /// Lets it answer no request to mount, and serve what is mounted.
+    ///
+    /// # Errors
+    /// Our own.
+    pub async fn hang_mounts(&self) -> Result<(), Stop> {
+        self.suffers(
+            "requests to mount are not answered, and what is mounted is served",
+            NfsServer::hang_mounts,
+        )
+        .await
+    }
+
+    /// Lets it refuse us.
+    ///
+    /// # Errors
+    /// Our own.
+    pub async fn refuse(&self) -> Result<(), Stop> {
+        self.suffers("it denies us access", |server| server.refuse(server.share()))
+            .await
+    }
+
+    /// Takes its export away: what is mounted of it is stale.
+    ///
+    /// # Errors
+    /// Our own.
+    pub async fn remove_export(&self) -> Result<(), Stop> {
+        self.suffers("its export is gone", |server| {
+            server.remove_export(server.share())
+        })
+        .await
+    }
+
+    /// Gives its export back.
+    ///
+    /// # Errors
+    /// Our own.
+    pub async fn restore_export(&self) -> Result<(), Stop> {
+        self.suffers("its export is there again", |server| {
+            server.restore_export(server.share())
+        })
+        .await
+    }
+
+    /// Undoes all harm.
+    ///
+    /// # Errors
+    /// Our own.
+    pub async fn heal(&self) -> Result<(), Stop> {
+        self.suffers("it is well", NfsServer::heal).await
+    }
+}
+
+/// Heals the servers that a check had, before what it made is taken back.
+pub(super) async fn heal(cx: &Cx) {
+    let numbers = std::mem::take(&mut cx.claims().servers);
+    let Some(servers) = cx.session.servers.clone() else {
+        return;
+    };
+    let told = tokio::task::spawn_blocking(move || {
+        let heal = |number: u32| servers.get(number).ok()?.heal().err();
+        numbers.into_iter().filter_map(heal).collect::<Vec<_>>()
+    });
+    for error in told.await.unwrap_or_default() {
+        tracing::warn!(%error, "an NFS server was not healed");
+    }
+}
