@@ -65,9 +65,9 @@ pub(crate) fn configure(
     }
     // Nothing that the driver does outlives its answer by more than this, nor
     // takes this long, unless it has a defect.
-    if config.quiet_period == usual.quiet_period {
-        config.quiet_period = Duration::from_millis(500);
-    }
+    config
+        .quiet_period
+        .get_or_insert(Duration::from_millis(500));
     if config.deadline == usual.deadline {
         config.deadline = Duration::from_secs(10);
     }
@@ -128,7 +128,7 @@ mod tests {
     fn what_the_user_said_stays() {
         let mut config = Config::default();
         config.volume.file_systems = vec!["ext4".into()];
-        config.quiet_period = Duration::from_secs(30);
+        config.quiet_period = Some(Duration::from_secs(30));
         config.jobs = 3;
         let program = Path::new("/odd ${name}/csi-conformance");
         let defects = Defects::parse(["wrong-volume"]).expect("a defect");
@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(config.volume.file_systems, ["ext4"]);
         assert_eq!(
             (config.quiet_period, config.jobs),
-            (Duration::from_secs(30), 3)
+            (Some(Duration::from_secs(30)), 3)
         );
         assert_eq!(config.driver.command[0], "/odd $${name}/csi-conformance");
         assert_eq!(config.driver.command[7..], ["--defect", "wrong-volume"]);

@@ -951,3 +951,102 @@ clause!(
     "validatevolumecapabilities",
     "What Validate confirms, create and publish accept, and what they refuse it does not confirm."
 );
+clause!(
+    GENERAL_TIMEOUT_CANCEL_BY_NEGATION,
+    "general.timeout.cancel_by_negation",
+    Must,
+    Specification,
+    "Timeouts",
+    "timeouts",
+    "A pending operation is cancelled by its negation (Create/Delete, Publish/Unpublish, Stage/Unstage): the negation called while or after the first is pending leaves nothing behind."
+);
+clause!(
+    NODE_PUBLISH_FAILURE_CLEANS_UP,
+    "node.publish.failure_cleans_up",
+    Should,
+    Specification,
+    "NodePublishVolume",
+    "nodepublishvolume",
+    "A failed publish leaves no mount, and an unpublish clears what is left of target_path."
+);
+clause!(
+    NODE_UNPUBLISH_STALE_MOUNT,
+    "node.unpublish.stale_mount",
+    Should,
+    Specification,
+    "NodeUnpublishVolume",
+    "nodeunpublishvolume",
+    "A target whose backend is gone (ENOTCONN, EIO, ESTALE) can still be unpublished; the call ends in bounded time."
+);
+clause!(
+    NODE_UNSTAGE_STALE_MOUNT,
+    "node.unstage.stale_mount",
+    Should,
+    Specification,
+    "NodeUnstageVolume",
+    "nodeunstagevolume",
+    "A staging mount whose backend is gone (ENOTCONN, EIO, ESTALE) can still be unstaged; the call ends in bounded time."
+);
+clause!(
+    NODE_STATS_BOUNDED_TIME,
+    "node.stats.bounded_time",
+    Should,
+    Specification,
+    "NodeGetVolumeStats",
+    "nodegetvolumestats",
+    "The call ends in bounded time when the backend hangs, and does not block other calls."
+);
+clause!(
+    CONTROLLER_DELETE_ONLY_THAT_VOLUME,
+    "controller.delete.only_that_volume",
+    Must,
+    Integrity,
+    "DeleteVolume",
+    "deletevolume",
+    "No other volume or data is touched (ids that are prefixes of others, ids with \"..\", \"/\" or empty parts)."
+);
+clause!(
+    GENERAL_HANG_OTHERS_GO_ON,
+    "general.hang.others_go_on",
+    Should,
+    Kubernetes,
+    "Timeouts",
+    "timeouts",
+    "A call that waits for a dead backend keeps no other waiting: volumes elsewhere are published, unpublished and measured meanwhile, and Probe answers."
+);
+clause!(
+    NODE_PUBLISH_DEAD_MOUNT,
+    "node.publish.dead_mount",
+    Should,
+    Integrity,
+    "NodePublishVolume",
+    "nodepublishvolume",
+    "A repeat is not answered OK for a mount at target_path that is dead (ESTALE, EIO, ENOTCONN): it is mounted anew, or the call fails."
+);
+clause!(
+    NODE_PUBLISH_MODE_KEPT,
+    "node.publish.mode_kept",
+    Should,
+    Integrity,
+    "NodePublishVolume",
+    "nodepublishvolume",
+    "Owner and mode of the root folder of a volume stay as a workload left them, when the volume is published again."
+);
+clause!(
+    NODE_PUBLISH_NO_LATE_MOUNT,
+    "node.publish.no_late_mount",
+    Must,
+    Integrity,
+    "NodePublishVolume",
+    "nodepublishvolume",
+    "The volume is mounted when the call is answered: nothing is mounted at target_path by that call afterwards."
+);
+clause!(
+    NODE_PUBLISH_CONTEXT_DECIDES,
+    "node.publish.context_decides",
+    Must,
+    Integrity,
+    "NodePublishVolume",
+    "nodepublishvolume",
+    "Where volume_context says what is to be mounted, that is mounted, or the call fails: not what another volume_context said for the same volume_id."
+);

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::kind::Kind;
+use super::late::Watchpoint;
 use super::volume::Want;
 use crate::lab::OurPath;
 use crate::node::{DiskId, LoopDevice};
@@ -13,6 +14,8 @@ use crate::node::{DiskId, LoopDevice};
 pub struct Claims {
     /// Its volumes.
     pub volumes: Vec<VolumeClaim>,
+    /// Places that it gave back, where nothing may be mounted until the run ends.
+    pub watched: Vec<Watchpoint>,
     /// NFS servers of the lab's that it has for itself.
     pub servers: Vec<u32>,
 }

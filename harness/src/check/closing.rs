@@ -83,8 +83,14 @@ impl Session {
         }
     }
 
-    /// After the last case: deletes the volumes that served many, lets the
-    /// quiet period pass, and looks once more for what is left or came late.
+    /// Lets the quiet period pass: the one for all checks, after the last of them
+    /// that a late mount could be charged to. What we broke is well by then.
+    pub async fn quiet_period(&self) {
+        tokio::time::sleep(self.config().quiet()).await;
+    }
+
+    /// After the quiet period: deletes the volumes that served many, and looks once
+    /// more for what is left or came late.
     pub async fn close(&self, gone: bool) -> Vec<(Option<Step>, LedgerEntry)> {
         let mut stayed = Vec::new();
         for volume in self.drain_pool() {
@@ -101,7 +107,6 @@ impl Session {
                 ));
             }
         }
-        tokio::time::sleep(self.config().quiet_period).await;
         for mount in self.mounts_left() {
             stayed.push((None, entry("mount", mount, "removed by force".to_owned())));
         }

@@ -24,7 +24,7 @@ pub(super) fn request(cx: &Cx, claim: &VolumeClaim) -> Result<v1::CreateVolumeRe
             required_bytes: required_bytes(config, &claim.kind) + i64::from(claim.want.odd_size),
             limit_bytes: config.volume.limit.map_or(0, bytes),
         }),
-        volume_capabilities: vec![capability(cx, claim)],
+        volume_capabilities: vec![capability(cx, claim, &[])],
         parameters: filled(cx, claim, &config.parameters)?,
         secrets: cx.session.secrets("CreateVolume"),
         accessibility_requirements: topology.then(|| cx.facts().topology()).flatten(),
@@ -45,15 +45,21 @@ pub(super) fn filled(
     Ok(filled.into_iter().collect())
 }
 
-/// The capability that a volume is asked with, and used with.
-pub(super) fn capability(cx: &Cx, claim: &VolumeClaim) -> v1::VolumeCapability {
+/// The capability that a volume is asked with, and used with; some flags are only
+/// for its use.
+pub(super) fn capability(
+    cx: &Cx,
+    claim: &VolumeClaim,
+    more_flags: &[String],
+) -> v1::VolumeCapability {
     let config = cx.session.config();
     let mode = claim.want.mode.unwrap_or_else(|| cx.mode());
-    let flags = claim
+    let mut flags = claim
         .want
         .flags
         .clone()
         .unwrap_or_else(|| config.volume.mount_flags.clone());
+    flags.extend_from_slice(more_flags);
     claim.kind.capability(mode, &flags)
 }
 

@@ -10,6 +10,7 @@ use csi_proto::v1::volume_capability::access_mode::Mode;
 use super::claims::Claims;
 use super::facts::Facts;
 use super::kind::Kind;
+use super::late::Watchpoint;
 use super::model::Check;
 use super::outcome::Evidence;
 use super::session::Session;
@@ -156,6 +157,26 @@ impl Cx {
         }
     }
 
+    /// Asks once while we have broken what the driver depends on. None: no answer
+    /// within `limit`, which is for the check to judge.
+    ///
+    /// # Errors
+    /// A broken connection, or an answer that is not CSI.
+    pub async fn ask_into_fault<R: Rpc>(
+        &self,
+        request: &R::Request,
+        limit: Duration,
+    ) -> Result<Option<Asked<R::Response>>, Stop> {
+        self.session.may_ask(R::NAME, self.kind.as_ref())?;
+        let client = &self.session.client;
+        let reply = client.call_into_fault::<R>(&self.id, request, limit).await;
+        self.see(Evidence::Call(reply.record.clone()));
+        match reply.answer {
+            Answer::Silent(_) => Ok(None),
+            _ => self.session.judge_connection(reply).await.map(Some),
+        }
+    }
+
     /// Notes something that was seen, for the report.
     pub fn fact(&self, label: &str, text: impl Into<String>) {
         self.see(Evidence::Fact {
@@ -211,6 +232,12 @@ impl Cx {
 
     pub(super) fn claims(&self) -> MutexGuard<'_, Claims> {
         self.claims.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The places that it gave back, where nothing may be mounted until the run
+    /// ends. The runner takes them when the body ended.
+    pub fn take_watched(&self) -> Vec<Watchpoint> {
+        std::mem::take(&mut self.claims().watched)
     }
 
     /// All that was seen, in order. The runner takes it when the body ended.

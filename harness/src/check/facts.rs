@@ -46,6 +46,9 @@ pub struct Facts {
     pub same_namespace: bool,
     /// We have `CAP_SYS_RESOURCE`, and so, where we started it, has the driver.
     pub has_cap_sys_resource: bool,
+    /// Why no NFS server of the lab's can be had, where the configuration names
+    /// them; none: they stand.
+    pub no_nfs_lab: Option<String>,
     /// What the user said.
     pub config: Arc<Config>,
 }
@@ -102,6 +105,9 @@ impl Facts {
         if !self.can_mount {
             return lack("root with CAP_SYS_ADMIN".into(), Lacking::Host);
         }
+        if let Some(skip) = self.lacks_nfs_servers() {
+            return Some(skip);
+        }
         if !self.kinds().iter().any(|kind| kind.access() == access) {
             return lack(format!("{access} in volume.access_types"), Lacking::User);
         }
@@ -114,6 +120,30 @@ impl Facts {
             return lack(need.into(), Lacking::User);
         }
         lack(format!("a {access} volume among volumes:"), Lacking::User)
+    }
+
+    /// The lab's NFS servers, where the configuration names them and they cannot be
+    /// had here.
+    fn lacks_nfs_servers(&self) -> Option<Skip> {
+        let why = self.no_nfs_lab.as_ref()?;
+        Some(Skip {
+            need: format!(
+                "NFS servers of the lab ({why}); in a virtual machine: ci/vm/run csi-conformance …"
+            ),
+            lacking: Lacking::Host,
+        })
+    }
+
+    /// Volumes on NFS servers of the lab: to do harm to a server, it has to be ours.
+    pub(super) fn lacks_nfs_lab(&self, need: String) -> Option<Skip> {
+        if self.config.uses_nfs_lab() {
+            return self.lacks_nfs_servers();
+        }
+        // Most drivers have nothing to do with NFS; theirs is no lesser verdict.
+        Some(Skip {
+            need,
+            lacking: Lacking::Driver,
+        })
     }
 
     /// What is lacking for volumes of this kind, if anything.

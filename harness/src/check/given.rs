@@ -45,12 +45,7 @@ pub(super) async fn take(cx: &Cx, want: Want, kind: Kind) -> Result<VolumeClaim,
 
 /// What its id and contexts are filled in with. On a server of the lab's, each
 /// volume has a folder of its own; one with a fixed id keeps it.
-fn values(
-    cx: &Cx,
-    number: u64,
-    server: Option<u32>,
-    index: Option<usize>,
-) -> Result<Values, Stop> {
+fn values(cx: &Cx, number: u64, server: Option<u32>, index: Option<usize>) -> Result<Values, Stop> {
     let values = Values::of(cx, number, server)?;
     let Some(servers) = &cx.session.servers else {
         return Ok(values);

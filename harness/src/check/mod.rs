@@ -4,8 +4,10 @@
 //! that come from it: [`Volume`], [`Staged`], [`Published`]. What it made is in
 //! its claims, and is taken back after the body, however that ended.
 
+mod attempt;
 mod claims;
 mod closing;
+mod company;
 mod create;
 mod cx;
 mod facts;
@@ -15,12 +17,15 @@ mod grow;
 mod holdings;
 mod hooks;
 mod kind;
+mod late;
 mod marker;
 mod model;
+mod named;
 mod need;
 mod negate;
 mod outcome;
 mod published;
+mod root;
 mod see;
 mod servers;
 mod session;
@@ -32,12 +37,15 @@ mod volume;
 mod wait;
 
 pub use crate::client::CallRecord;
+pub use attempt::{AWAY, Attempt};
 pub use claims::{Claims, VolumeClaim};
+pub use company::Company;
 pub use cx::{Asked, Cx};
 pub use facts::{Facts, Matrix};
 pub use faults::Cover;
 pub use holdings::Holdings;
 pub use kind::Kind;
+pub use late::{Late, Watchpoint};
 pub use marker::Marker;
 pub use model::{Axis, Body, Check, Phase};
 pub use need::Need;
@@ -46,7 +54,7 @@ pub use outcome::{
     Basis, Clause, ClauseRef, Evidence, Lacking, LedgerEntry, Level, Outcome, SeenIn, Settled, Skip,
 };
 pub use published::Published;
-pub use servers::{Server, Servers};
+pub use servers::{Canary, Server, Servers};
 pub use session::{LOOK, SETTLE, Session};
 pub use staged::Staged;
 pub use step::{Access, Step};

@@ -29,6 +29,11 @@ pub enum Need {
     Volume(Access),
     /// Volumes that we may create and delete ourselves.
     OwnVolumes,
+    /// Volumes on NFS servers that we make, and can stop, freeze and heal.
+    NfsLab,
+    /// Volumes of the user's whose context names the share on those servers: the
+    /// context alone says what is to be mounted.
+    NfsByContext,
     /// The user's word.
     Consent(Allow),
     /// The driver's mount namespace can be read.
@@ -76,6 +81,11 @@ impl Need {
             }
             // The user's own volumes stand in for those that it could create.
             Self::OwnVolumes => unless(facts.creates(), Lacking::User),
+            Self::NfsLab => facts.lacks_nfs_lab(self.to_string()),
+            Self::NfsByContext => match facts.config.names_nfs_share_in_context() {
+                true => facts.lacks_nfs_lab(self.to_string()),
+                false => lack(Lacking::Driver),
+            },
             Self::Consent(consent) => unless(facts.allowed.contains(consent), Lacking::User),
             Self::DriverNamespace => facts.lacks_driver_namespace(),
             Self::SameNamespace => unless(facts.same_namespace, Lacking::Host),
@@ -110,6 +120,10 @@ impl fmt::Display for Need {
             Self::Volume(Access::Mount) => f.write_str("a volume to mount"),
             Self::Volume(Access::Block) => f.write_str("a raw block volume"),
             Self::OwnVolumes => f.write_str("controller CREATE_DELETE_VOLUME"),
+            Self::NfsLab => f.write_str(
+                "volumes on NFS servers of the lab (${lab.nfs.server} in the configuration)",
+            ),
+            Self::NfsByContext => f.write_str("volumes: with ${lab.nfs.share} in their context"),
             Self::Consent(consent) => write!(f, "allow: [{consent}]"),
             Self::DriverNamespace => f.write_str("the driver's process (driver.pid)"),
             Self::SameNamespace => f.write_str("a driver in our own mount namespace"),

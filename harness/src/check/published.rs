@@ -114,7 +114,7 @@ impl<'a> Published<'a> {
 
     /// Waits for the quiet period: for what a driver does after its answer.
     pub async fn quiet_period(&self) {
-        tokio::time::sleep(self.cx().session.config().quiet_period).await;
+        tokio::time::sleep(self.cx().session.config().quiet()).await;
     }
 
     /// Whether the access mode is one of a writer.
@@ -254,7 +254,7 @@ impl<'a> Published<'a> {
         Ok(self.try_write(marker).await?.is_ok())
     }
 
-    fn may_write(&self) -> Result<(), Stop> {
+    pub(super) fn may_write(&self) -> Result<(), Stop> {
         let read_only = self.staged.volume.with(|claim| claim.given_read_only);
         if read_only {
             return Err(Stop::not_given(

@@ -67,11 +67,15 @@ pub(super) async fn mounts_at(cx: &Cx, path: &OurPath, when: &str) -> Result<Vec
 }
 
 fn note(cx: &Cx, path: &OurPath, when: &str, mounts: &[Mount]) {
+    note_instead(cx, path, when, mounts, None);
+}
+
+fn note_instead(cx: &Cx, path: &OurPath, when: &str, mounts: &[Mount], expected: Option<&str>) {
     cx.see(Evidence::Mounts {
         path: path.ours.display().to_string(),
         when: when.to_owned(),
         lines: mounts.iter().map(Mount::line).collect(),
-        expected: None,
+        expected: expected.map(str::to_owned),
     });
 }
 
@@ -84,7 +88,14 @@ pub(super) async fn shown_at(
 ) -> Result<Shown, Stop> {
     let table = cx.mounts()?;
     let mounts: Vec<Mount> = table.at(&target.ours).into_iter().cloned().collect();
-    note(cx, target, when, &mounts);
+    let lacking = access == Access::Mount && mounts.is_empty();
+    note_instead(
+        cx,
+        target,
+        when,
+        &mounts,
+        lacking.then_some("one mount was due"),
+    );
     let there = match access {
         Access::Mount => mounts.last().is_some(),
         Access::Block => is_block(cx, target).await?,

@@ -1,7 +1,7 @@
 //! The NFS servers of a run: one for all volumes, and one for each check that
 //! does harm to its own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::cx::Cx;
@@ -95,7 +95,10 @@ impl Cx {
             started.map_err(|error| Stop::no_host(format!("an NFS server: {error}")))?;
         let server = server?;
         self.claims().servers.push(number);
-        self.fact("NFS server", format!("{}:{}", server.address(), server.share()));
+        self.fact(
+            "NFS server",
+            format!("{}:{}", server.address(), server.share()),
+        );
         Ok(Server {
             cx: self,
             number,
@@ -121,7 +124,8 @@ impl Server<'_> {
     async fn suffers(&self, what: &str, fault: Fault) -> Result<(), Stop> {
         let server = self.server.clone();
         let done = tokio::task::spawn_blocking(move || fault(&server));
-        let wrong = |error: &dyn std::fmt::Display| Stop::ours(format!("the NFS server: {what}"), error);
+        let wrong =
+            |error: &dyn std::fmt::Display| Stop::ours(format!("the NFS server: {what}"), error);
         done.await.map_err(|e| wrong(&e))?.map_err(|e| wrong(&e))?;
         self.cx.fact("NFS server", format!("from now on, {what}"));
         Ok(())
@@ -150,7 +154,8 @@ impl Server<'_> {
     /// # Errors
     /// Our own.
     pub async fn cut_off(&self) -> Result<(), Stop> {
-        self.suffers("its network is down", NfsServer::cut_off).await
+        self.suffers("its network is down", NfsServer::cut_off)
+            .await
     }
 
     /// Lets it answer no request to mount, and serve what is mounted.
@@ -170,8 +175,10 @@ impl Server<'_> {
     /// # Errors
     /// Our own.
     pub async fn refuse(&self) -> Result<(), Stop> {
-        self.suffers("it denies us access", |server| server.refuse(server.share()))
-            .await
+        self.suffers("it denies us access", |server| {
+            server.refuse(server.share())
+        })
+        .await
     }
 
     /// Takes its export away: what is mounted of it is stale.
@@ -203,6 +210,48 @@ impl Server<'_> {
     pub async fn heal(&self) -> Result<(), Stop> {
         self.suffers("it is well", NfsServer::heal).await
     }
+}
+
+/// A file in a folder that lies beside the volumes, and is nobody's to delete.
+#[derive(Debug)]
+pub struct Canary {
+    folder: PathBuf,
+}
+
+impl Server<'_> {
+    /// Leaves one.
+    ///
+    /// # Errors
+    /// Our own.
+    pub fn leave_canary(&self) -> Result<Canary, Stop> {
+        let folder = self.server.content(self.server.share()).join("csi-canary");
+        let wrong = |error| Stop::ours(format!("leave a file in {}", folder.display()), error);
+        std::fs::create_dir_all(&folder).map_err(wrong)?;
+        std::fs::write(folder.join("canary"), "not yours").map_err(wrong)?;
+        Ok(Canary { folder })
+    }
+}
+
+impl Canary {
+    /// The name of its folder.
+    pub fn name(&self) -> String {
+        name(&self.folder)
+    }
+
+    /// The name of the folder that is exported, with that in it.
+    pub fn parent(&self) -> String {
+        self.folder.parent().map(name).unwrap_or_default()
+    }
+
+    /// Whether it is still there.
+    pub fn is_there(&self) -> bool {
+        self.folder.join("canary").exists()
+    }
+}
+
+fn name(folder: &Path) -> String {
+    let name = folder.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
 }
 
 /// Heals the servers that a check had, before what it made is taken back.

@@ -100,18 +100,34 @@ impl<'a> Staged<'a> {
         &self,
         request: v1::NodeStageVolumeRequest,
     ) -> Result<Asked<v1::NodeStageVolumeResponse>, Stop> {
-        if let Some(path) = &self.path {
-            self.volume.with(|claim| {
-                claim.loops_before.get_or_insert_with(see::disks);
-                if !claim.staged.contains(path) {
-                    claim.staged.push(path.clone());
-                }
-            });
-        }
+        self.claims_stage();
         self.volume
             .cx
             .ask_patiently::<rpc::NodeStageVolume>(&request)
             .await
+    }
+
+    /// From now on it may be staged.
+    pub(super) fn claims_stage(&self) {
+        let Some(path) = &self.path else { return };
+        self.volume.with(|claim| {
+            claim.loops_before.get_or_insert_with(see::disks);
+            if !claim.staged.contains(path) {
+                claim.staged.push(path.clone());
+            }
+        });
+    }
+
+    /// From now on it may be published at this target.
+    pub(super) fn claims_target(&self, target: &OurPath) {
+        self.volume.with(|claim| {
+            claim.loops_before.get_or_insert_with(see::disks);
+            for list in [&mut claim.published, &mut claim.targets] {
+                if !list.contains(target) {
+                    list.push(target.clone());
+                }
+            }
+        });
     }
 
     /// The request that takes the staging back.
@@ -290,14 +306,7 @@ impl<'a> Staged<'a> {
         target: &OurPath,
     ) -> Result<Asked<v1::NodePublishVolumeResponse>, Stop> {
         see::mounts_at(self.volume.cx, target, "before").await?;
-        self.volume.with(|claim| {
-            claim.loops_before.get_or_insert_with(see::disks);
-            for list in [&mut claim.published, &mut claim.targets] {
-                if !list.contains(target) {
-                    list.push(target.clone());
-                }
-            }
-        });
+        self.claims_target(target);
         self.volume
             .cx
             .ask_patiently::<rpc::NodePublishVolume>(&request)

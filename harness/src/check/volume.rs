@@ -26,6 +26,8 @@ pub struct Want {
     pub mode: Option<Mode>,
     /// Mount flags; none: the user's.
     pub flags: Option<Vec<String>>,
+    /// Mount flags beside those, when it is staged and published.
+    pub more_flags: Vec<String>,
     /// Never used before.
     pub fresh: bool,
     /// One byte more than a round size.
@@ -41,6 +43,7 @@ impl Want {
             kind: None,
             mode: None,
             flags: None,
+            more_flags: Vec::new(),
             fresh: false,
             odd_size: false,
             server: None,
@@ -90,10 +93,22 @@ impl Want {
     /// The same, with these mount flags.
     pub fn flags(self, flags: &[&str]) -> Self {
         Self {
-            flags: Some(flags.iter().map(|f| (*f).to_owned()).collect()),
+            flags: Some(owned(flags)),
             ..self
         }
     }
+
+    /// The same, with these mount flags too when it is staged and published.
+    pub fn more_flags(self, flags: &[&str]) -> Self {
+        Self {
+            more_flags: owned(flags),
+            ..self
+        }
+    }
+}
+
+pub(super) fn owned(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
 }
 
 /// A volume that exists.
@@ -219,10 +234,10 @@ impl<'a> Volume<'a> {
         self.with(|claim| claim.capacity)
     }
 
-    /// The capability that it was asked with, and is used with.
+    /// The capability that it is used with.
     pub fn capability(&self) -> v1::VolumeCapability {
         let claim = self.with(|claim| claim.clone());
-        create::capability(self.cx, &claim)
+        create::capability(self.cx, &claim, &claim.want.more_flags)
     }
 
     /// Makes it available on this node: `ControllerPublishVolume`, where the

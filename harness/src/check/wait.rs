@@ -27,6 +27,12 @@ impl Patience {
         }
     }
 
+    /// Waits this long, each time the same; false once the limit would be passed.
+    pub async fn steady(&mut self, pause: Duration) -> bool {
+        self.next = pause;
+        self.wait().await
+    }
+
     /// Waits for the next try; false once the limit would be passed.
     pub async fn wait(&mut self) -> bool {
         if Instant::now() + self.next > self.until {

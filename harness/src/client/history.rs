@@ -14,6 +14,8 @@ pub struct InFlight {
     pub n: u64,
     /// Others were in flight when it was sent.
     pub behind_others: bool,
+    /// We broke what it depends on: it need not be answered.
+    pub excused: bool,
     /// The method.
     pub rpc: String,
     /// The check that made it.
@@ -90,7 +92,7 @@ impl History {
         self.began.elapsed()
     }
 
-    pub(super) fn begin(&self, rpc: &str, check: &str) -> (u64, u64) {
+    pub(super) fn begin(&self, rpc: &str, check: &str, excused: bool) -> (u64, u64) {
         let at_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let mut inner = self.lock();
         inner.calls += 1;
@@ -103,6 +105,7 @@ impl History {
             InFlight {
                 n,
                 behind_others,
+                excused,
                 rpc,
                 check,
             },
@@ -117,8 +120,10 @@ impl History {
             inner.answered = inner.answered.max(record.n);
         }
         let last = inner.answered;
+        let excused = call.as_ref().is_some_and(|call| call.excused);
         let waited = |call: InFlight| call.behind_others && last < record.n;
         match answer {
+            Answer::Silent(_) if excused => {}
             // A driver of few threads may not have come to it yet: it answered
             // nothing that was sent later.
             Answer::Silent(_) if call.is_some_and(waited) => {

@@ -128,6 +128,25 @@ pub(super) mod one {
     }
 }
 
+/// For `#[serde(with = …)]` on an `Option<Duration>`; what is there has to be one.
+pub(super) mod maybe {
+    use super::{Duration, Written};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        d: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        Ok(Some(Written::deserialize(d)?.0))
+    }
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        value: &Option<Duration>,
+        s: S,
+    ) -> Result<S::Ok, S::Error> {
+        value.map(Written).serialize(s)
+    }
+}
+
 /// For `#[serde(with = …)]` on a map of durations.
 pub(super) mod by_rpc {
     use super::super::Rpc;

@@ -85,9 +85,10 @@ pub struct Config {
     /// How long the calls of one method may take.
     #[serde(with = "duration::by_rpc")]
     pub deadlines: BTreeMap<Rpc, Duration>,
-    /// How long to wait for what comes late, after the driver answered.
-    #[serde(with = "duration::one")]
-    pub quiet_period: Duration,
+    /// How long to wait for what comes late, after the driver answered; none: not
+    /// said (see [`Config::quiet`]).
+    #[serde(with = "duration::maybe")]
+    pub quiet_period: Option<Duration>,
     /// How many checks run side by side.
     pub jobs: usize,
     /// How many volumes there may be at a time; none: as the driver says.
@@ -124,7 +125,7 @@ impl Default for Config {
             // The kubelet's own.
             deadline: Duration::from_secs(120),
             deadlines: BTreeMap::new(),
-            quiet_period: Duration::from_secs(2),
+            quiet_period: None,
             jobs: 8,
             max_volumes: None,
             hooks: Hooks::default(),
@@ -166,6 +167,18 @@ impl Config {
         }
     }
 
+    /// How long to wait, once for all checks, for what comes late. Where the user
+    /// said nothing: two seconds; half a minute where NFS servers come back, whose
+    /// clients ask again after 1, 2, 4, 8 … s (mount.nfs, `bg`), and which is what
+    /// the kubelet is given to notice.
+    pub fn quiet(&self) -> Duration {
+        let usual = match self.uses_nfs_lab() {
+            true => Duration::from_secs(30),
+            false => Duration::from_secs(2),
+        };
+        self.quiet_period.unwrap_or(usual)
+    }
+
     /// Whether volumes lie on NFS servers that we are to make.
     pub fn uses_nfs_lab(&self) -> bool {
         [NFS_SERVER, NFS_SHARE].iter().any(|variable| {
@@ -173,6 +186,12 @@ impl Config {
                 || sections::map_names(&self.mutable_parameters, variable)
                 || self.volumes.iter().any(|volume| volume.names(variable))
         })
+    }
+
+    /// Whether a volume of the user's has its share on such a server in its context.
+    pub fn names_nfs_share_in_context(&self) -> bool {
+        let mut contexts = self.volumes.iter().map(|volume| &volume.context);
+        contexts.any(|context| sections::map_names(context, NFS_SHARE))
     }
 
     /// How long a call of one method (`NodePublishVolume`) may take.

@@ -26,8 +26,11 @@ pub fn has_variables(template: &str) -> bool {
 
 /// Whether `template` names this variable.
 pub(super) fn names(template: &str, variable: &str) -> bool {
-    pieces(template)
-        .is_ok_and(|pieces| pieces.iter().any(|p| matches!(p, Piece::Variable(v) if *v == variable)))
+    pieces(template).is_ok_and(|pieces| {
+        pieces
+            .iter()
+            .any(|p| matches!(p, Piece::Variable(v) if *v == variable))
+    })
 }
 
 /// Puts values in place of `${name}`; `$${` stands for `${` itself, and a `$`

@@ -8,7 +8,7 @@ use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket, sockopt,
 };
 use serde::{Deserialize, Serialize};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStringExt;
@@ -117,6 +117,27 @@ pub fn all() -> io::Result<Vec<Process>> {
 /// As reading `/proc` fails.
 pub fn children(pid: u32) -> io::Result<Vec<Process>> {
     Ok(with_children(all()?, |p| p.parent == pid))
+}
+
+/// The processes that still run and have an argument like this, with all of their
+/// arguments; not our own.
+///
+/// # Errors
+/// As reading `/proc` fails.
+pub fn with_argument(
+    is_like: impl Fn(&OsStr) -> bool,
+) -> io::Result<Vec<(Process, Vec<OsString>)>> {
+    let us = std::process::id();
+    let mut found = all()?;
+    found.retain(|process| process.id.pid != us && !process.is_zombie());
+    let with_words = found.into_iter().filter_map(|process| {
+        let words = process.id.cmdline().ok()?;
+        words
+            .iter()
+            .any(|word| is_like(word))
+            .then_some((process, words))
+    });
+    Ok(with_words.collect())
 }
 
 /// The processes that still run and live in this leader's process group, or

@@ -253,7 +253,7 @@ async fn scope(request: &Request, session: &Session, plan: &Plan) -> Scope {
             .collect(),
         driver_namespace: namespace_in_words(session).await,
         deadline_ms: ms(request.config.deadline),
-        quiet_period_ms: ms(request.config.quiet_period),
+        quiet_period_ms: ms(request.config.quiet()),
         config: request.config.to_public_json(),
     }
 }

@@ -22,6 +22,8 @@ pub struct Engine {
     most_volumes: u32,
     events: UnboundedSender<Event>,
     book: Book,
+    /// Cases that hold unless something comes late.
+    waiting: Vec<Ended>,
     /// The driver is gone, and nobody can start it again.
     gone: Option<String>,
 }
@@ -50,6 +52,7 @@ impl Engine {
             most_volumes,
             events,
             book: Book::new(checks),
+            waiting: Vec::new(),
             gone: None,
         }
     }
@@ -147,6 +150,11 @@ impl Engine {
             self.session.doubt(ended.case.id.clone());
         }
         self.book.note(&ended);
+        if !ended.watched.is_empty() {
+            // Its outcome is settled when the quiet period is over.
+            self.waiting.push(ended);
+            return None;
+        }
         match self.book.judge(ended, &self.session.config().expected) {
             Next::Settled(settled) => {
                 self.tell(*settled);
@@ -271,9 +279,38 @@ impl Engine {
         }
     }
 
-    /// After the last case: the volumes that served many are deleted, a quiet
-    /// period passes, and one more look shows what came late.
+    /// Settles the cases that waited for the quiet period to pass.
+    async fn judge_what_came_late(&mut self) {
+        for mut ended in std::mem::take(&mut self.waiting) {
+            for watched in std::mem::take(&mut ended.watched) {
+                if let Some((what, seen)) = self.session.came_late(&watched).await {
+                    // Seen after all was taken back, and what the finding is about.
+                    let trail = &mut ended.trail;
+                    let end = trail.iter().position(|e| *e == Evidence::TakenBack);
+                    trail.splice(end.unwrap_or(trail.len())..end.unwrap_or(trail.len()), seen);
+                    if ended.checked.is_ok() {
+                        ended.checked = Err(Stop::Fail(what));
+                    }
+                }
+            }
+            self.book.note(&ended);
+            let config = self.session.config().clone();
+            // Nobody is asked again by now: a doubt is judged as it is.
+            let settled = match self.book.judge(ended, &config.expected) {
+                Next::Again(ended) => self.book.judge(*ended, &config.expected),
+                settled => settled,
+            };
+            if let Next::Settled(settled) = settled {
+                self.tell(*settled);
+            }
+        }
+    }
+
+    /// After the last case: a quiet period passes, and shows what came late; the
+    /// volumes that served many are deleted, and one more look shows what is left.
     async fn close(&mut self) {
+        self.session.quiet_period().await;
+        self.judge_what_came_late().await;
         let stayed = self.session.close(self.gone.is_some()).await;
         for (step, mut entry) in stayed {
             entry.owner = step

@@ -9,10 +9,12 @@ use std::time::Duration;
 use csi_proto::rpc::{self, Rpc};
 use csi_proto::v1;
 
-use crate::check::{Facts, Patience, Session};
+use crate::check::{Facts, Patience, Servers, Session};
 use crate::client::{Answer, Client, Deadlines, History};
 use crate::config::{Config, Endpoint, expand};
-use crate::lab::{DriverCommand, DriverProcess, Entry, Form, Layout, PathMap, Roots, RunFolder};
+use crate::lab::{
+    DriverCommand, DriverProcess, Entry, Form, Layout, PathMap, Roots, RunFolder, nfs,
+};
 use crate::node::{self, Host, MountTable, ProcessId};
 
 /// How a run is set up, beside the configuration.
@@ -71,6 +73,7 @@ pub async fn connect(
         let entry = Entry::scratch_at(scratch).map_err(|e| wrong(&e))?;
         folder.journal().write(&entry).map_err(|e| wrong(&e))?;
     }
+    let (servers, no_nfs_lab) = nfs_lab(&config, setup, folder).await;
     let mut driver = start(&config, setup, folder)?;
     let ours = driver.as_ref().map(|d| Endpoint::Unix(d.socket()));
     let controller = config.controller().cloned().or_else(|| ours.clone());
@@ -112,6 +115,7 @@ pub async fn connect(
     let mut facts = learn(&client, config.clone()).await;
     facts.can_mount = setup.cannot_mount.is_none();
     facts.has_cap_sys_resource = Host::look().has("CAP_SYS_RESOURCE");
+    facts.no_nfs_lab = no_nfs_lab;
     facts.allowed = config.allowed(setup.our_own_driver);
     let layout = layout(&config, setup, folder, &facts.name)?;
     let mut session = Session::new(
@@ -121,6 +125,7 @@ pub async fn connect(
         layout,
         driver,
     );
+    session.servers = servers;
     session.scratch.clone_from(&setup.scratch);
     session.interrupted = setup.interrupted.clone();
     session.journal = Some(folder.journal().clone());
@@ -129,6 +134,27 @@ pub async fn connect(
         .await
         .is_some_and(|(theirs, ours)| theirs == ours);
     Ok(session)
+}
+
+/// The NFS servers that the configuration names, or why there are none.
+async fn nfs_lab(
+    config: &Config,
+    setup: &Setup,
+    folder: &RunFolder,
+) -> (Option<Arc<Servers>>, Option<String>) {
+    if !config.uses_nfs_lab() {
+        return (None, None);
+    }
+    if let Some(why) = setup.cannot_mount.clone().or_else(nfs::missing) {
+        return (None, Some(why));
+    }
+    let (place, journal) = (folder.path().join("nfs"), folder.journal().clone());
+    let starting = tokio::task::spawn_blocking(move || Servers::start(place, journal));
+    match starting.await {
+        Ok(Ok(servers)) => (Some(Arc::new(servers)), None),
+        Ok(Err(error)) => (None, Some(error.to_string())),
+        Err(error) => (None, Some(error.to_string())),
+    }
 }
 
 fn start(

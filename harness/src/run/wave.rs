@@ -9,7 +9,9 @@ use tokio::task::JoinSet;
 
 use super::plan::Planned;
 use super::room::Room;
-use crate::check::{Checked, Cx, Evidence, Negated, Residue, Session, Step, Stop, negate};
+use crate::check::{
+    Checked, Cx, Evidence, Negated, Residue, Session, Step, Stop, Watchpoint, negate,
+};
 use crate::report::Event;
 
 /// A case that ended, and is not settled yet.
@@ -25,6 +27,8 @@ pub(super) struct Ended {
     pub(super) volumes: u64,
     /// It ended like this before, and was asked again by itself.
     pub(super) before: Option<Stop>,
+    /// Places where nothing may be mounted until the quiet period is over.
+    pub(super) watched: Vec<Watchpoint>,
     /// The driver died before all of it was taken back.
     pub(super) owed: Option<Arc<Cx>>,
     /// The driver died under it: what stayed is not its finding.
@@ -43,6 +47,7 @@ impl Ended {
             calls: 0,
             volumes: 0,
             before: None,
+            watched: Vec::new(),
             owed: None,
             excused: false,
         }
@@ -138,6 +143,7 @@ pub(super) async fn run_case(
         })
     ) && !session.is_alive().await;
     let volumes = cx.volumes();
+    let watched = cx.take_watched();
     let negated = match died {
         true => Negated {
             interrupted: true,
@@ -150,6 +156,7 @@ pub(super) async fn run_case(
         trail: cx.take_trail(),
         calls: session.history().calls_of(&case.id),
         volumes,
+        watched,
         stayed: negated.stayed,
         duration: began.elapsed(),
         owed: negated.interrupted.then_some(cx),

@@ -47,7 +47,11 @@ fn main() -> ExitCode {
             &[],
             mounts::mounts_in_order,
         ),
-        trial("what_a_mount_hides_is_read_beneath_it", &[], mounts::beneath),
+        trial(
+            "what_a_mount_hides_is_read_beneath_it",
+            &[],
+            mounts::beneath,
+        ),
         trial("nasty_names_are_read_as_they_are", &[], mounts::nasty_names),
         trial("propagation_is_seen", &[], mounts::propagation),
         trial(

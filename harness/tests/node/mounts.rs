@@ -84,7 +84,11 @@ pub(crate) fn beneath() -> Done {
     let nothing = wait(look::read_beneath(&target.join("none"), 2, 100, SOON));
     assert!(nothing.is_err_and(|error| error.is_not_found()));
     let places = |table: &MountTable| table.under(folder.0.path()).len();
-    assert_eq!(places(&MountTable::ours()?), places(&before), "the look left a mount");
+    assert_eq!(
+        places(&MountTable::ours()?),
+        places(&before),
+        "the look left a mount"
+    );
     Ok(())
 }
 

@@ -5,13 +5,19 @@
 //! it takes to see that they hold is in the harness.
 
 mod controller;
+mod controller_delete;
 mod controller_publish;
 mod driver;
 mod identity;
+mod nfs_away;
+mod nfs_bg;
+mod nfs_dead;
+mod nfs_version;
 mod node_expand;
 mod node_info;
 mod node_publish;
 mod node_publish_access;
+mod node_publish_owner;
 mod node_stage;
 mod node_stats;
 mod node_unpublish;
@@ -23,13 +29,19 @@ use csi_harness::check::Check;
 pub fn all() -> Vec<&'static Check> {
     let slices = [
         controller::CHECKS,
+        controller_delete::CHECKS,
         controller_publish::CHECKS,
         driver::CHECKS,
         identity::CHECKS,
+        nfs_away::CHECKS,
+        nfs_bg::CHECKS,
+        nfs_dead::CHECKS,
+        nfs_version::CHECKS,
         node_expand::CHECKS,
         node_info::CHECKS,
         node_publish::CHECKS,
         node_publish_access::CHECKS,
+        node_publish_owner::CHECKS,
         node_stage::CHECKS,
         node_stats::CHECKS,
         node_unpublish::CHECKS,

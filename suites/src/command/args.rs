@@ -115,7 +115,7 @@ pub(super) struct RunArgs {
     /// How long a call may take [default: 120s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(super) deadline: Option<Duration>,
-    /// How long to wait at the end for what comes late [default: 2s]
+    /// How long to wait at the end for what comes late [default: 2s, with NFS servers of the lab 30s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(super) quiet_period: Option<Duration>,
     /// Every combination in place of pairs

@@ -140,7 +140,7 @@ fn overlay(config: &mut Config, args: &RunArgs) {
         config.allow = Some(allow.0.clone());
     }
     config.deadline = args.deadline.unwrap_or(config.deadline);
-    config.quiet_period = args.quiet_period.unwrap_or(config.quiet_period);
+    config.quiet_period = args.quiet_period.or(config.quiet_period);
     config.thorough |= args.thorough;
     if args.report_dir.is_some() {
         config.report_dir.clone_from(&args.report_dir);

@@ -125,7 +125,7 @@ pub(crate) fn put_away(scratch: &Path) -> Tested {
 fn run(scratch: &Path, checks: &'static [&'static Check]) -> Result<Report, Box<dyn Error>> {
     let mut config = Config {
         deadline: Duration::from_secs(10),
-        quiet_period: Duration::from_millis(100),
+        quiet_period: Some(Duration::from_millis(100)),
         ..Config::default()
     };
     config.volume.file_systems = vec!["ext4".into()];

@@ -105,10 +105,7 @@ fn answer(look: &Look, path: &CStr, slate: &Slate) -> Step<Reply> {
             read(file, 0, *max, slate)
         }
         Look::SetMode { mode, .. } => {
-            let folder = open(
-                path,
-                libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW,
-            )?;
+            let folder = open(path, libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW)?;
             // SAFETY: takes numbers.
             let got = unsafe { libc::fchmod(folder, *mode) };
             checked(Call::Chmod, got.into()).map(|_| Reply::Done)
@@ -188,14 +185,8 @@ fn open_beneath(path: &CStr, names: usize) -> Step<i32> {
     room.copy_from_slice(head);
     let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC;
     // SAFETY: the folder is the head of the path, and zeros follow it.
-    let tree = unsafe {
-        libc::syscall(
-            libc::SYS_open_tree,
-            libc::AT_FDCWD,
-            folder.as_ptr(),
-            flags,
-        )
-    };
+    let tree =
+        unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, folder.as_ptr(), flags) };
     let tree = checked(Call::OpenTree, tree)? as i32;
     let flags = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK;
     // SAFETY: the tail of a C string is one.

@@ -1,0 +1,141 @@
+//! Calls that are made while something hangs, and what others do meanwhile.
+
+use std::time::{Duration, Instant};
+
+use csi_proto::rpc::{self, Rpc};
+use csi_proto::v1;
+use csi_proto::v1::node_service_capability::rpc::Type as NodeRpc;
+
+use super::attempt::AWAY;
+use super::cx::{Asked, Cx};
+use super::published::Published;
+use super::see;
+use super::stop::{Checked, Stop};
+use crate::node::{Look, LookError};
+
+/// What became of volumes elsewhere while something hung.
+#[derive(Debug, Clone, Copy)]
+pub struct Company {
+    /// How long their calls took.
+    took: Duration,
+    /// When the last of them was answered.
+    ended: Instant,
+}
+
+impl Company {
+    /// They went on as usual while other calls hung that ended then; `usual` is how
+    /// long they take with nothing in their way.
+    ///
+    /// # Errors
+    /// They had to wait until those ended.
+    pub fn did_not_wait(self, hung_until: Instant, usual: Self) -> Checked {
+        let long = self.took > usual.took * 3 + Duration::from_secs(1);
+        if long && self.ended > hung_until {
+            return Err(Stop::fail(format!(
+                "calls for a volume on a healthy server took {:.1} s in place of {:.1} s: they waited until a call \
+                 for a volume on a dead server came to its end",
+                self.took.as_secs_f64(),
+                usual.took.as_secs_f64()
+            )));
+        }
+        Ok(())
+    }
+}
+
+impl Published<'_> {
+    /// Asks for its usage while its server is away. None: no answer.
+    ///
+    /// # Errors
+    /// No connection, or no CSI.
+    pub async fn stats_into_fault(
+        &self,
+    ) -> Result<Option<Asked<v1::NodeGetVolumeStatsResponse>>, Stop> {
+        let request = v1::NodeGetVolumeStatsRequest {
+            volume_id: self.staged.volume.id(),
+            volume_path: self.target.drivers.clone(),
+            staging_target_path: self.request.staging_target_path.clone(),
+        };
+        asked::<rpc::NodeGetVolumeStats>(self.cx(), &request).await
+    }
+
+    /// Asks to take it back while its server is away. None: no answer.
+    ///
+    /// # Errors
+    /// No connection, or no CSI.
+    pub async fn unpublish_into_fault(
+        &self,
+    ) -> Result<Option<Asked<v1::NodeUnpublishVolumeResponse>>, Stop> {
+        asked::<rpc::NodeUnpublishVolume>(self.cx(), &self.unpublish_request()).await
+    }
+
+    /// Publishes it once more at the same place while its server is away. None: no
+    /// answer.
+    ///
+    /// # Errors
+    /// No connection, or no CSI.
+    pub async fn publish_again_into_fault(
+        &self,
+    ) -> Result<Option<Asked<v1::NodePublishVolumeResponse>>, Stop> {
+        asked::<rpc::NodePublishVolume>(self.cx(), &self.request).await
+    }
+
+    /// Whether the kernel gets nothing but errors from what is mounted here; in its
+    /// words. None: it answers as ever.
+    ///
+    /// # Errors
+    /// No answer in time, or our own.
+    pub async fn is_dead(&self) -> Result<Option<String>, Stop> {
+        let path = self.target.ours.clone();
+        let dead = match see::look(self.cx(), Look::StatFs { path }).await? {
+            Err(error @ LookError::Os { .. }) => Some(error.to_string()),
+            _ => None,
+        };
+        self.cx().fact(
+            "statfs",
+            dead.clone().unwrap_or_else(|| "answers".to_owned()),
+        );
+        Ok(dead)
+    }
+
+    /// What goes on with it while others hang: it is probed, measured, taken back
+    /// and published again.
+    ///
+    /// # Errors
+    /// A call was refused, or had no answer.
+    pub async fn goes_on(&self) -> Result<Company, Stop> {
+        let cx = self.cx();
+        let began = Instant::now();
+        due(
+            asked::<rpc::Probe>(cx, &v1::ProbeRequest {}).await?,
+            "Probe",
+        )?;
+        if cx.facts().node_can(NodeRpc::GetVolumeStats) {
+            due(self.stats_into_fault().await?, "NodeGetVolumeStats")?;
+        }
+        due(self.unpublish_into_fault().await?, "NodeUnpublishVolume")?;
+        due(self.publish_again_into_fault().await?, "NodePublishVolume")?;
+        let ended = Instant::now();
+        Ok(Company {
+            took: ended - began,
+            ended,
+        })
+    }
+}
+
+async fn asked<R: Rpc>(cx: &Cx, request: &R::Request) -> Result<Option<Asked<R::Response>>, Stop> {
+    let limit = AWAY.min(cx.session.client.longest_deadline());
+    cx.ask_into_fault::<R>(request, limit).await
+}
+
+fn due<T>(asked: Option<Asked<T>>, rpc: &str) -> Checked {
+    let what = match asked {
+        Some(asked) => match asked.refusal() {
+            None => return Ok(()),
+            Some(refusal) => format!("{rpc} answered {}", refusal.code),
+        },
+        None => format!("{rpc} had no answer within {AWAY:?}"),
+    };
+    Err(Stop::fail(format!(
+        "{what} for a volume on a healthy server, while calls for one on a dead server were under way"
+    )))
+}

@@ -1,0 +1,69 @@
+//! What a volume is called, and what else can be said in its name.
+
+use csi_proto::rpc;
+use csi_proto::v1;
+
+use super::published::Published;
+use super::stop::{Checked, Stop};
+use super::volume::Volume;
+
+impl<'a> Volume<'a> {
+    /// The name that it was created by; none for one of the user's.
+    pub fn name(&self) -> Option<String> {
+        self.with(|claim| claim.name.clone())
+    }
+
+    /// Asks to delete a volume of this id, whatever the answer.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn delete_by(&self, volume_id: String) -> Checked {
+        let request = v1::DeleteVolumeRequest {
+            volume_id,
+            secrets: self.cx.session.secrets("DeleteVolume"),
+        };
+        let _ = self.cx.ask_patiently::<rpc::DeleteVolume>(&request).await?;
+        Ok(())
+    }
+
+    /// Uses it with the context of another volume from now on, under its own id: as
+    /// a second PersistentVolume with the same volumeHandle does.
+    pub fn takes_context_of(&self, other: &Volume<'_>) {
+        let context = other.with(|claim| claim.context.clone());
+        self.cx.fact(
+            "one volumeHandle",
+            format!(
+                "{} is used with the volume_context of {}",
+                self.id(),
+                other.id()
+            ),
+        );
+        self.with(|claim| claim.context = context);
+    }
+
+    /// Stages and publishes it. None: the driver refused one of the calls.
+    ///
+    /// # Errors
+    /// No answer, or an OK without the volume being there.
+    pub async fn published_or_refused(&self, name: &str) -> Result<Option<Published<'a>>, Stop> {
+        let staged = self.to_stage().await?;
+        if staged.path.is_some() {
+            let asked = staged.send_stage(staged.stage_request()).await?;
+            if asked.refusal().is_some() {
+                return Ok(None);
+            }
+        }
+        let (request, target) = staged.publish_request(name)?;
+        let asked = staged.send_publish(request.clone(), &target).await?;
+        if asked.refusal().is_some() {
+            return Ok(None);
+        }
+        let published = Published {
+            staged,
+            target,
+            request,
+        };
+        published.is_there().await?;
+        Ok(Some(published))
+    }
+}
