@@ -1,30 +1,57 @@
-//! The built-in driver, as a process of its own.
+//! A built-in driver, as a process of its own.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use csi_drivers::defect::Defects;
-use csi_harness::config::{AccessMode, AccessType, Config, SecretMap};
+use csi_harness::config::{
+    AccessMode, AccessType, Config, NFS_SERVER, NFS_SHARE, SecretMap, StringMap,
+};
 use csi_harness::node::Host;
 
 use crate::wrong::Wrong;
 
-/// The file systems that it makes, where the host can.
+/// The drivers that are built in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BuiltIn {
+    /// Volumes are files behind loop devices
+    Loop,
+    /// Volumes are folders on NFS servers, which are made for the run
+    Nfs,
+}
+
+impl fmt::Display for BuiltIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Loop => "loop",
+            Self::Nfs => "nfs",
+        })
+    }
+}
+
+/// One of them, and how it is to be started.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Chosen<'a> {
+    pub(crate) driver: BuiltIn,
+    /// The command `csi-conformance`.
+    pub(crate) program: &'a Path,
+    pub(crate) defects: &'a Defects,
+    /// More arguments for it.
+    pub(crate) arguments: &'a [String],
+}
+
+/// The file systems that the loop driver makes, where the host can.
 const FILE_SYSTEMS: [&str; 3] = ["ext4", "xfs", "btrfs"];
 
-/// Sets up a configuration for the built-in driver: `program` is the command
-/// `csi-conformance`. What the user said of the run and its volumes stays.
+/// Sets up a configuration for a built-in driver. What the user said of the run
+/// and its volumes stays.
 ///
 /// # Errors
 /// The host has no file system that the driver could make.
-pub(crate) fn configure(
-    config: &mut Config,
-    program: &Path,
-    defects: &Defects,
-    arguments: &[String],
-    host: &Host,
-) -> Result<(), Wrong> {
+pub(crate) fn configure(config: &mut Config, chosen: Chosen<'_>, host: &Host) -> Result<(), Wrong> {
     let usual = Config::default();
     // What is about where another driver listens and what it likes.
     (
@@ -33,14 +60,31 @@ pub(crate) fn configure(
         config.node_endpoint,
     ) = (None, None, None);
     config.driver = usual.driver.clone();
-    config.parameters.clear();
+    // Volumes on servers of the lab are none of another driver's.
+    let on_our_servers = chosen.driver == BuiltIn::Nfs && config.uses_nfs_lab();
+    if !on_our_servers {
+        config.parameters.clear();
+        config.volumes.clear();
+    }
     config.mutable_parameters.clear();
-    config.volumes.clear();
     config.topology.clear();
     config.paths = usual.paths.clone();
     config.hooks = usual.hooks.clone();
-    config.driver.command = command(program, defects, arguments)?;
+    config.driver.command = command(chosen)?;
     config.driver.ready_timeout = Duration::from_secs(10);
+    if config.secrets.is_empty() {
+        config.secrets.all = canary();
+    }
+    match chosen.driver {
+        BuiltIn::Loop => of_loop(config, &usual, host),
+        BuiltIn::Nfs => {
+            of_nfs(config, &usual, on_our_servers);
+            Ok(())
+        }
+    }
+}
+
+fn of_loop(config: &mut Config, usual: &Config, host: &Host) -> Result<(), Wrong> {
     if config.volume.file_systems.is_empty() {
         let can = FILE_SYSTEMS.into_iter().filter(|fs| host.has(fs));
         config.volume.file_systems = can.map(str::to_owned).collect();
@@ -60,9 +104,6 @@ pub(crate) fn configure(
     if config.volume.access_modes == usual.volume.access_modes {
         config.volume.access_modes = MODES.to_vec();
     }
-    if config.secrets.is_empty() {
-        config.secrets.all = canary();
-    }
     // Nothing that the driver does outlives its answer by more than this, nor
     // takes this long, unless it has a defect.
     config
@@ -74,16 +115,36 @@ pub(crate) fn configure(
     Ok(())
 }
 
-fn command(program: &Path, defects: &Defects, arguments: &[String]) -> Result<Vec<String>, Wrong> {
+fn of_nfs(config: &mut Config, usual: &Config, on_our_servers: bool) {
+    if !on_our_servers {
+        let hole = |name: &str| format!("${{{name}}}");
+        config.parameters = StringMap::from([
+            ("server".to_owned(), hole(NFS_SERVER)),
+            ("share".to_owned(), hole(NFS_SHARE)),
+        ]);
+    }
+    config.volume.access_types = vec![AccessType::Mount];
+    if config.volume.access_modes == usual.volume.access_modes {
+        config.volume.access_modes = [&MODES[..], &MODES_OF_MANY].concat();
+    }
+    // Longer than the driver gives a mount, whose server is away.
+    if config.deadline == usual.deadline {
+        config.deadline = Duration::from_secs(30);
+    }
+}
+
+fn command(chosen: Chosen<'_>) -> Result<Vec<String>, Wrong> {
+    let program = chosen.program;
     let program = program.to_str().ok_or_else(|| {
         Wrong(format!(
             "the path of this program is not UTF-8: {}",
             program.display()
         ))
     })?;
+    let driver = chosen.driver.to_string();
     let words = [
         "driver",
-        "loop",
+        &driver,
         "--endpoint",
         "${endpoint}",
         "--state-dir",
@@ -91,19 +152,25 @@ fn command(program: &Path, defects: &Defects, arguments: &[String]) -> Result<Ve
     ];
     let mut command = vec![literal(program)];
     command.extend(words.map(str::to_owned));
-    for defect in defects.iter() {
+    for defect in chosen.defects.iter() {
         command.extend(["--defect".to_owned(), defect.name.to_owned()]);
     }
-    command.extend(arguments.iter().map(|argument| literal(argument)));
+    command.extend(chosen.arguments.iter().map(|argument| literal(argument)));
     Ok(command)
 }
 
-/// What the built-in driver serves: all that one node can see of.
+/// What the built-in drivers serve: all that one node can see of.
 const MODES: [AccessMode; 4] = [
     AccessMode::SingleNodeWriter,
     AccessMode::SingleNodeSingleWriter,
     AccessMode::SingleNodeMultiWriter,
     AccessMode::SingleNodeReaderOnly,
+];
+
+/// What a file server offers beyond those.
+const MODES_OF_MANY: [AccessMode; 2] = [
+    AccessMode::MultiNodeMultiWriter,
+    AccessMode::MultiNodeReaderOnly,
 ];
 
 /// A text that stands for itself in a template.
@@ -132,7 +199,13 @@ mod tests {
         config.jobs = 3;
         let program = Path::new("/odd ${name}/csi-conformance");
         let defects = Defects::parse(["wrong-volume"]).expect("a defect");
-        configure(&mut config, program, &defects, &[], &Host::look()).expect("configured");
+        let chosen = Chosen {
+            driver: BuiltIn::Loop,
+            program,
+            defects: &defects,
+            arguments: &[],
+        };
+        configure(&mut config, chosen, &Host::look()).expect("configured");
         assert_eq!(config.volume.file_systems, ["ext4"]);
         assert_eq!(
             (config.quiet_period, config.jobs),

@@ -11,8 +11,9 @@ use csi_harness::node::Host;
 use csi_harness::run::{Plan, Request, Selection, Setup};
 use libtest_mimic::Arguments;
 
+use crate::builtin::{self, BuiltIn, Chosen};
 use crate::wrong::Wrong;
-use crate::{builtin, names, root, suite, trials};
+use crate::{names, root, suite, trials};
 
 /// The suite as a test target of your own crate (`harness = false`), with all
 /// that `cargo test` can: filters, `--list`, `--exact`, `--skip`,
@@ -183,7 +184,13 @@ impl Conformance {
         }
         match &self.built_in {
             Some(program) => {
-                builtin::configure(config, program, &Defects::default(), &[], host)?;
+                let chosen = Chosen {
+                    driver: BuiltIn::Loop,
+                    program,
+                    defects: &Defects::default(),
+                    arguments: &[],
+                };
+                builtin::configure(config, chosen, host)?;
                 Ok(Whom::BuiltIn)
             }
             None => Err(Wrong(

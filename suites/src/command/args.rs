@@ -5,8 +5,10 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use csi_harness::config::{Allow, Endpoint, ParseError, Require, consents, parse_duration};
+
+use crate::builtin::BuiltIn;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -88,7 +90,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_enum, help_heading = "The driver",
           conflicts_with_all = ["endpoint", "controller_endpoint", "node_endpoint"])]
     pub(super) driver: Option<BuiltIn>,
-    /// A bug that the built-in driver shall have (`driver loop --list-defects`)
+    /// A bug that the built-in driver shall have (`driver loop|nfs --list-defects`)
     #[arg(long, value_name = "NAME", help_heading = "The driver",
           conflicts_with_all = ["endpoint", "controller_endpoint", "node_endpoint"])]
     pub(super) defect: Vec<String>,
@@ -124,13 +126,6 @@ pub(super) struct RunArgs {
     /// Tell what would be run, and do not
     #[arg(long)]
     pub(super) plan: bool,
-}
-
-/// The drivers that are built in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum BuiltIn {
-    /// Volumes are files behind loop devices
-    Loop,
 }
 
 /// The words of `--allow`. clap would take a bare set for many values.

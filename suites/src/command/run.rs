@@ -19,9 +19,10 @@ use super::args::RunArgs;
 use super::screen::say;
 use super::show::{Shown, show};
 use super::{clean, plan};
+use crate::builtin::{self, BuiltIn, Chosen};
 use crate::shell::quoted;
 use crate::wrong::Wrong;
-use crate::{builtin, names, root, suite};
+use crate::{names, root, suite};
 
 /// Where the report is written, where nobody says.
 const REPORT_DIR: &str = "csi-conformance-report";
@@ -38,7 +39,13 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Wrong> {
                 "find this program to start the built-in driver: {error}"
             ))
         })?;
-        builtin::configure(&mut config, &program, &defects, &args.driver_arg, &host)?;
+        let chosen = Chosen {
+            driver: which(args),
+            program: &program,
+            defects: &defects,
+            arguments: &args.driver_arg,
+        };
+        builtin::configure(&mut config, chosen, &host)?;
     }
     overlay(&mut config, args);
     config.validate().map_err(Wrong::from)?;
@@ -102,15 +109,21 @@ fn is_built_in(args: &RunArgs, config: &Config) -> bool {
     asked || !known
 }
 
+/// The built-in driver that is meant, if one is.
+fn which(args: &RunArgs) -> BuiltIn {
+    args.driver.unwrap_or(BuiltIn::Loop)
+}
+
 fn announcement(args: &RunArgs) -> String {
+    let which = which(args);
     let why = match args.driver.is_some() || !args.defect.is_empty() {
         true => "",
         false => " (no endpoint was given: --endpoint, CSI_ENDPOINT or csi-conformance.yaml)",
     };
     match args.defect.is_empty() {
-        true => format!("starting the built-in loop driver{why}"),
+        true => format!("starting the built-in {which} driver{why}"),
         false => format!(
-            "starting the built-in loop driver with {}",
+            "starting the built-in {which} driver with {}",
             args.defect.join(", ")
         ),
     }
@@ -177,7 +190,7 @@ fn rerun(args: &RunArgs) -> String {
         "--node-endpoint",
         args.node_endpoint.as_ref().map(ToString::to_string),
     );
-    add("--driver", asked.then(|| "loop".to_owned()));
+    add("--driver", asked.then(|| which(args).to_string()));
     for defect in &args.defect {
         add("--defect", Some(defect.clone()));
     }
