@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`mountinfo`] | which mounts are there, ours or another process's? |
 //! | [`statmount`] | which mount is on top at one path, at the same cost among many? |
+//! | [`mod@watch`] | which mounts came and went, when, and who did it? |
 //! | [`mod@look`] | what does an untrusted path show, when looking may never come back? |
 //! | [`block`] | which block device is behind a number, and is it still the same one? |
 //! | [`mod@loops`] | which loop devices are there, and what is behind them? |
@@ -20,6 +21,7 @@ pub mod mountinfo;
 pub mod process;
 pub mod statmount;
 pub mod superblock;
+pub mod watch;
 
 pub use block::{BlockDevice, DiskId, block_device};
 pub use host::{Feature, Host};
@@ -28,3 +30,4 @@ pub use look::{Look, LookError, Seen};
 pub use loops::{BackingId, LoopDevice, loops};
 pub use mountinfo::{Mount, MountTable};
 pub use process::{Process, ProcessId};
+pub use watch::{MountEvent, Watch};

@@ -212,13 +212,7 @@ impl ProcessId {
     /// # Errors
     /// `NotFound` when it has ended.
     pub fn cmdline(&self) -> io::Result<Vec<OsString>> {
-        let text = self.read("cmdline")?;
-        let text = text.strip_suffix(b"\0").unwrap_or(&text);
-        if text.is_empty() {
-            return Ok(Vec::new());
-        }
-        let arguments = text.split(|&b| b == 0);
-        Ok(arguments.map(|a| OsString::from_vec(a.to_vec())).collect())
+        self.read("cmdline").map(|text| arguments(&text))
     }
 
     /// Its mount namespace: device and inode of `/proc/PID/ns/mnt`.
@@ -256,6 +250,16 @@ impl ProcessId {
         let bytes = std::fs::read(&file).map_err(|e| about(&file, &gone(e)))?;
         self.look().map(|_| bytes)
     }
+}
+
+/// What stands in /proc/PID/cmdline, parted.
+pub(super) fn arguments(text: &[u8]) -> Vec<OsString> {
+    let text = text.strip_suffix(b"\0").unwrap_or(text);
+    if text.is_empty() {
+        return Vec::new();
+    }
+    let arguments = text.split(|&b| b == 0);
+    arguments.map(|a| OsString::from_vec(a.to_vec())).collect()
 }
 
 /// The mount namespace of the calling thread: device and inode.
