@@ -1,7 +1,7 @@
 //! Bringing a volume onto the node while what it lies on is away.
 
 use std::ffi::{OsStr, OsString};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use csi_proto::rpc;
 
@@ -15,6 +15,7 @@ use super::session::SETTLE;
 use super::stop::{Checked, Stop};
 use super::volume::{Volume, owned};
 use super::wait::Patience;
+use super::watches::Moment;
 use crate::lab::OurPath;
 use crate::node::{self, Look, LookError, Process, Seen, process};
 
@@ -29,7 +30,7 @@ pub struct Attempt<'a> {
     published: Published<'a>,
     said: Said,
     /// When the last answer came.
-    answered: Instant,
+    answered: Moment,
 }
 
 /// What the driver said in the end.
@@ -72,10 +73,10 @@ impl<'a> Volume<'a> {
             target,
             request,
         };
-        let attempt = |said| Attempt {
+        let attempt = async |said| Attempt {
             published: published.clone(),
             said,
-            answered: Instant::now(),
+            answered: cx.session.moment().await,
         };
         if staged.path.is_some() {
             staged.claims_stage();
@@ -84,7 +85,7 @@ impl<'a> Volume<'a> {
                 .await?;
             match Said::of(&asked, "NodeStageVolume") {
                 Said::Published => {}
-                said => return Ok(attempt(said)),
+                said => return Ok(attempt(said).await),
             }
         }
         see::mounts_at(cx, &published.target, "before").await?;
@@ -92,7 +93,7 @@ impl<'a> Volume<'a> {
         let asked = cx
             .ask_into_fault::<rpc::NodePublishVolume>(&published.request, limit)
             .await?;
-        Ok(attempt(Said::of(&asked, "NodePublishVolume")))
+        Ok(attempt(Said::of(&asked, "NodePublishVolume")).await)
     }
 }
 
@@ -132,14 +133,14 @@ impl Attempt<'_> {
             cx.fact("still running", helper);
         }
         server.heal().await?;
-        let late = cx.late_mount(self.target(), self.answered).await?;
+        let late = cx.late_mount(self.target(), &self.answered).await;
         if written.is_ok() {
             self.where_it_went(&marker, late.is_some()).await?;
         }
         Err(Stop::fail(match late {
             Some(late) => format!(
                 "NodePublishVolume answered OK while nothing was mounted at target_path; the mount came {} later",
-                late.when().trim_start_matches('+')
+                late.after(&self.answered)
             ),
             None => format!("NodePublishVolume answered OK, and {shown}"),
         }))
@@ -158,7 +159,6 @@ impl Attempt<'_> {
     /// Where the bytes are that were written in between.
     async fn where_it_went(&self, marker: &Marker, mounted_since: bool) -> Checked {
         let cx = self.cx();
-        let at = late::when(self.answered.elapsed());
         let file = self.target().ours.join(marker.file());
         let look = Look::ReadBeneath {
             path: file.clone(),
@@ -181,7 +181,7 @@ impl Attempt<'_> {
         cx.fact(
             "meanwhile",
             format!(
-                "a probe file written between the answer and {at} is on {disk}, the node's own disk{hidden}"
+                "a probe file that was written after the answer is on {disk}, the node's own disk{hidden}"
             ),
         );
         Ok(())
@@ -275,7 +275,7 @@ impl Attempt<'_> {
     ///
     /// # Errors
     /// Our own.
-    pub fn nothing_may_come(&self) -> Checked {
+    pub async fn nothing_may_come(&self) -> Checked {
         let volume = self.published.staged.volume;
         let since = match self.published.staged.path {
             Some(_) => "NodeUnpublishVolume and NodeUnstageVolume answered OK",
@@ -287,7 +287,7 @@ impl Attempt<'_> {
                 claim.targets.retain(|target| target != path);
                 claim.staged.retain(|staged| staged != path);
             });
-            self.cx().nothing_may_come(path, since)?;
+            self.cx().nothing_may_come(path, since).await?;
         }
         Ok(())
     }
@@ -315,13 +315,13 @@ impl Attempt<'_> {
                     claim.published.retain(|path| path != target);
                     claim.targets.retain(|path| path != target);
                 });
-                cx.nothing_may_come(target, how)
+                cx.nothing_may_come(target, how).await
             }
-            Said::Published => match cx.late_mount(target, self.answered).await? {
+            Said::Published => match cx.late_mount(target, &self.answered).await {
                 None => Ok(()),
                 Some(late) => Err(Stop::fail(format!(
                     "a mount came to target_path {} after NodePublishVolume had answered OK",
-                    late.when().trim_start_matches('+')
+                    late.after(&self.answered)
                 ))),
             },
         }

@@ -1,15 +1,16 @@
 //! What comes late: a mount that was absent in the state read at the driver's
 //! answer, and is there afterwards.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::cx::Cx;
 use super::outcome::Evidence;
 use super::session::Session;
-use super::stop::Stop;
+use super::stop::{Checked, Stop};
 use super::wait::Patience;
+use super::watches::{Came, Moment};
 use crate::lab::{self, OurPath};
-use crate::node::{Mount, MountTable};
+use crate::node::Mount;
 
 /// A place that was given back: nothing may be mounted there any more.
 #[derive(Debug, Clone)]
@@ -17,67 +18,54 @@ pub struct Watchpoint {
     path: OurPath,
     /// The answer after which nothing may come: `NodeUnpublishVolume answered OK`.
     since: String,
-    from: Instant,
+    from: Moment,
 }
 
-/// A mount that came late.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Late {
-    /// Its line in mountinfo.
-    pub line: String,
-    /// How long after the answer.
-    pub after: Duration,
-    /// Who made it, where the kernel told.
-    pub by: Option<String>,
-    /// It is gone again.
-    pub gone: bool,
+/// `3.10 s`, as it takes from one moment to another.
+pub(super) fn seconds(time: Duration) -> String {
+    format!("{:.2} s", time.as_secs_f64())
 }
 
-impl Late {
-    /// `+3.10 s`
-    pub fn when(&self) -> String {
-        when(self.after)
+impl Came {
+    /// How long after an answer.
+    pub(super) fn after(&self, answer: &Moment) -> String {
+        seconds(self.at.saturating_duration_since(answer.at))
     }
 
     /// As it stands in a report.
-    fn evidence(&self, path: &OurPath) -> Evidence {
-        Evidence::Mounts {
+    fn evidence(&self, path: &OurPath, answer: &Moment) -> Vec<Evidence> {
+        let mount = Evidence::Mounts {
             path: path.ours.display().to_string(),
-            when: self.when(),
+            when: format!("+{}", self.after(answer)),
             lines: vec![self.line.clone()],
             expected: None,
-        }
+        };
+        let by = self.by.clone().map(|by| fact("mounted by", by));
+        [mount].into_iter().chain(by).collect()
     }
 }
 
-/// `+3.10 s`
-pub(super) fn when(after: Duration) -> String {
-    format!("+{:.2} s", after.as_secs_f64())
+fn fact(label: &str, text: String) -> Evidence {
+    Evidence::Fact {
+        label: label.to_owned(),
+        text,
+    }
 }
 
 impl Cx {
     /// Waits, no longer than the quiet period, for a mount to come at a path where
-    /// none is; noted.
-    ///
-    /// # Errors
-    /// The mounts cannot be read.
-    pub(super) async fn late_mount(
-        &self,
-        path: &OurPath,
-        from: Instant,
-    ) -> Result<Option<Late>, Stop> {
+    /// none was at that moment; noted.
+    pub(super) async fn late_mount(&self, path: &OurPath, answer: &Moment) -> Option<Came> {
         let mut patience = Patience::brisk(self.session.config().quiet());
         loop {
-            let late = self.session.late(path, from);
-            if let Some(late) = late {
-                self.see(late.evidence(path));
-                if let Some(by) = &late.by {
-                    self.fact("mounted by", by.clone());
+            if let Some(came) = self.session.came(path, answer) {
+                for seen in came.evidence(path, answer) {
+                    self.see(seen);
                 }
-                return Ok(Some(late));
+                return Some(came);
             }
             if !patience.steady(Duration::from_millis(50)).await {
-                return Ok(None);
+                return None;
             }
         }
     }
@@ -87,51 +75,38 @@ impl Cx {
     /// of the kind would have it, so that what is under way finds its place.
     ///
     /// # Errors
-    /// The folder cannot be made.
-    pub(super) fn nothing_may_come(&self, path: &OurPath, since: &str) -> Result<(), Stop> {
+    /// The folder cannot be made, or something is mounted there now.
+    pub(super) async fn nothing_may_come(&self, path: &OurPath, since: &str) -> Checked {
         let made = std::fs::create_dir_all(&path.ours);
         made.map_err(|e| Stop::ours(format!("mkdir {}", path.ours.display()), e))?;
-        self.claims().watched.push(Watchpoint {
+        if let Some(mount) = self.mounts()?.at(&path.ours).last() {
+            let line = mount.line();
+            return Err(Stop::fail(format!("{since}, and a mount is there: {line}")));
+        }
+        let watched = Watchpoint {
             path: path.clone(),
             since: since.to_owned(),
-            from: Instant::now(),
-        });
+            from: self.session.moment().await,
+        };
+        self.claims().watched.push(watched);
         Ok(())
     }
 }
 
 impl Session {
-    /// The mount that came to a path since then, if one did.
-    fn late(&self, path: &OurPath, from: Instant) -> Option<Late> {
-        let table = MountTable::ours().ok()?;
-        let there = table.at(&path.ours).last().map(|mount| mount.line());
-        there.map(|line| Late {
-            line,
-            after: from.elapsed(),
-            by: None,
-            gone: false,
-        })
-    }
-
     /// What came to a watched place until now: what to say of it, and what was
     /// seen. What is still there is taken away.
     pub async fn came_late(&self, watched: &Watchpoint) -> Option<(String, Vec<Evidence>)> {
-        let late = self.late(&watched.path, watched.from);
-        let told = lab::take_down(&watched.path.ours).await;
-        let _ = watched.path.remove();
-        let late = late?;
-        let mut seen = vec![late.evidence(&watched.path)];
-        let fact = |label: &str, text: String| Evidence::Fact {
-            label: label.to_owned(),
-            text,
-        };
-        seen.extend(late.by.clone().map(|by| fact("mounted by", by)));
+        let Watchpoint { path, since, from } = watched;
+        let came = self.came(path, from);
+        let told = lab::take_down(&path.ours).await;
+        let _ = path.remove();
+        let came = came?;
+        let mut seen = came.evidence(path, from);
         seen.push(fact("in the end", told));
+        let (after, at) = (came.after(from), path.ours.display());
         let what = format!(
-            "{} after {}, a mount appeared at {}, where nobody will ever unmount it",
-            late.when().trim_start_matches('+'),
-            watched.since,
-            watched.path.ours.display()
+            "{after} after {since}, a mount came to {at}, where nobody will ever unmount it"
         );
         Some((what, seen))
     }

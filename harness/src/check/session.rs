@@ -19,6 +19,7 @@ use super::step::{Access, Step};
 use super::stop::Stop;
 use super::volume::Want;
 use super::wait::Patience;
+use super::watches::Watches;
 use crate::client::{Answer, Client, History, Reply};
 use crate::config::{Config, ParseError, expand};
 use crate::lab::{DriverProcess, Entry, Journal, Layout};
@@ -45,6 +46,8 @@ pub struct Session {
     pub layout: Layout,
     /// The driver's process, where we started it.
     pub driver: Option<tokio::sync::Mutex<DriverProcess>>,
+    /// The watch over mounts, for the whole run.
+    pub watches: Option<Watches>,
     /// The NFS servers of the lab, where the configuration names them and the host
     /// can.
     pub servers: Option<Arc<Servers>>,
@@ -93,6 +96,7 @@ impl Session {
             facts,
             layout,
             driver: driver.map(tokio::sync::Mutex::new),
+            watches: None,
             servers: None,
             scratch: None,
             interrupted: Arc::default(),

@@ -184,6 +184,22 @@ impl Layout {
             .collect()
     }
 
+    /// The roots below which all paths of the run lie, free of symlinks, and what
+    /// the driver calls them.
+    pub fn roots(&self) -> (Vec<PathBuf>, Vec<PathBuf>) {
+        let roots = [&self.roots.staging, &self.roots.target];
+        let drivers = |root: &Path| {
+            let map = self
+                .roots
+                .maps
+                .iter()
+                .find(|map| root.starts_with(&map.ours));
+            map.map_or_else(|| root.to_owned(), |map| map.translate(root))
+        };
+        let ours = roots.iter().filter_map(|root| root.canonicalize().ok());
+        (ours.collect(), roots.map(|root| drivers(root)).into())
+    }
+
     /// Makes all of a place but its last name.
     fn make(&self, root: &Path, place: &Place) -> Result<OurPath, JournalError> {
         let shared = root.join(&place.shared);

@@ -80,6 +80,9 @@ pub struct Scope {
     pub allowed: Vec<String>,
     /// Whether the driver's mount namespace could be read, and whose it is.
     pub driver_namespace: String,
+    /// How mounts and unmounts were watched, and whose.
+    #[serde(default)]
+    pub mounts_watched: String,
     /// Deadline of a call, in milliseconds, where not set for the method.
     pub deadline_ms: u64,
     /// How long was waited, at the end, for what comes late, in milliseconds.

@@ -8,7 +8,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use super::engine::{Engine, Finished};
 use super::plan::{Plan, Selection};
 use super::setup::{Setup, SetupError, connect, namespace_in_words};
-use crate::check::{Check, Matrix, Session};
+use crate::check::{Check, Matrix, Session, Watches};
 use crate::config::Config;
 use crate::lab::{RunFolder, leftovers, state_base};
 use crate::node::Host;
@@ -252,6 +252,10 @@ async fn scope(request: &Request, session: &Session, plan: &Plan) -> Scope {
             .map(ToString::to_string)
             .collect(),
         driver_namespace: namespace_in_words(session).await,
+        mounts_watched: session
+            .watches
+            .as_ref()
+            .map_or_else(|| "not watched".to_owned(), Watches::in_words),
         deadline_ms: ms(request.config.deadline),
         quiet_period_ms: ms(request.config.quiet()),
         config: request.config.to_public_json(),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use csi_proto::rpc::{self, Rpc};
 use csi_proto::v1;
 
-use crate::check::{Facts, Patience, Servers, Session};
+use crate::check::{Facts, Patience, Servers, Session, Watches};
 use crate::client::{Answer, Client, Deadlines, History};
 use crate::config::{Config, Endpoint, expand};
 use crate::lab::{
@@ -133,6 +133,7 @@ pub async fn connect(
     session.facts.same_namespace = namespaces(&session)
         .await
         .is_some_and(|(theirs, ours)| theirs == ours);
+    session.watches = watches(&session).await;
     Ok(session)
 }
 
@@ -355,6 +356,25 @@ async fn no_namespace(session: &Session) -> Option<String> {
     MountTable::of(pid)
         .err()
         .map(|error| format!("/proc/{pid}/mountinfo: {error}"))
+}
+
+/// The watch over mounts: without one, looks have to do.
+async fn watches(session: &Session) -> Option<Watches> {
+    if !session.facts.can_mount {
+        return None;
+    }
+    let driver = match session.facts.same_namespace || session.facts.no_driver_namespace.is_some() {
+        true => None,
+        false => session.driver_pid().await,
+    };
+    let (ours, drivers) = session.layout.roots();
+    Watches::start(
+        &ours,
+        driver.and_then(|pid| ProcessId::of(pid).ok()),
+        &drivers,
+    )
+    .inspect_err(|error| tracing::warn!(%error, "mounts are not watched"))
+    .ok()
 }
 
 /// In words, for the scope of the report.

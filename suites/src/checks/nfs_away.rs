@@ -31,7 +31,7 @@ async fn is_an_error(server: &Server<'_>, volume: Volume<'_>, flags: &[&str]) ->
     attempt
         .no_helper_stays("NodeUnpublishVolume answered OK")
         .await?;
-    attempt.nothing_may_come()?;
+    attempt.nothing_may_come().await?;
     server.heal().await
 }
 

@@ -87,7 +87,7 @@ check! {
 async fn nothing_comes_after_unpublish(cx: &Cx) -> Checked {
     let (server, attempt) = in_the_background(cx).await?;
     attempt.take_back(&server).await?;
-    attempt.nothing_may_come()?;
+    attempt.nothing_may_come().await?;
     server.heal().await
 }
 
