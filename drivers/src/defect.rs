@@ -14,12 +14,45 @@ pub struct Defect {
     pub name: &'static str,
     /// What the driver does wrong, in one line.
     pub what: &'static str,
+    /// The drivers that know how.
+    known_to: &'static [Kind],
 }
 
+/// A reference driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// [`looper`](crate::looper): volumes are files behind loop devices.
+    Loop,
+    /// [`nfs`](crate::nfs): volumes are folders of an NFS share.
+    Nfs,
+}
+
+impl Kind {
+    /// The driver's name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Loop => "loop",
+            Self::Nfs => "nfs",
+        }
+    }
+}
+
+impl Defect {
+    /// Whether this driver can be told to have it.
+    pub fn is_known_to(self, driver: Kind) -> bool {
+        self.known_to.contains(&driver)
+    }
+}
+
+const LOOP: &[Kind] = &[Kind::Loop];
+const NFS: &[Kind] = &[Kind::Nfs];
+const BOTH: &[Kind] = &[Kind::Loop, Kind::Nfs];
+
 macro_rules! defects {
-    ($($constant:ident = $name:literal: $what:literal;)*) => {
+    ($($constant:ident = $name:literal, $known_to:ident: $what:literal;)*) => {
         impl Defect {
-            $(#[doc = $what] pub const $constant: Self = Self { name: $name, what: $what };)*
+            $(#[doc = $what] pub const $constant: Self =
+                Self { name: $name, what: $what, known_to: $known_to };)*
         }
 
         static ALL: &[Defect] = &[$(Defect::$constant),*];
@@ -27,55 +60,68 @@ macro_rules! defects {
 }
 
 defects! {
-    ALREADY_MOUNTED_NO_HEALTH_CHECK = "already-mounted-no-health-check": "a volume whose disk was cut short or whose file system has failed is reported as published";
-    ALREADY_MOUNTED_NO_IDENTITY_CHECK = "already-mounted-no-identity-check": "any mount at the staging path counts as the volume staged already";
-    BLOCK_FORMATTED_AS_MOUNT = "block-formatted-as-mount": "a raw block volume is given a file system when it is staged";
-    CHMOD_ON_PUBLISH = "chmod-on-publish": "the mode of the volume's root folder is forced to 0777 at every publish";
-    DELETE_IN_USE_OK = "delete-in-use-ok": "DeleteVolume answers OK and removes the disk while the volume is staged";
-    DIES = "dies": "NodeStageVolume of an xfs volume kills the process";
-    EDGE_REQUEST_PANICS = "edge-request-panics": "a request without its volume capability kills the process";
-    ESTALE_BLOCKS_UNPUBLISH = "estale-blocks-unpublish": "NodeUnpublishVolume reads the target first, and gives up where that fails";
-    EXPAND_NOOP_OK = "expand-noop-ok": "NodeExpandVolume answers OK and grows nothing";
-    FORMAT_ON_UNREADABLE = "format-on-unreadable": "a volume that cannot be read, or holds what the driver does not know, counts as blank and is formatted";
-    GLOBAL_MUTEX = "global-mutex": "one lock for all volumes is held through every call";
-    LAZY_UMOUNT_HIDES_BUSY = "lazy-umount-hides-busy": "every unmount is lazy, so that a busy volume seems to be gone";
-    LOCK_NOT_RELEASED = "lock-not-released": "a call that fails leaves its volume locked for ever";
-    LOOP_LEFT_AFTER_UNSTAGE = "loop-left-after-unstage": "the loop device stays attached after NodeUnstageVolume";
-    MOUNT_ERROR_SWALLOWED = "mount-error-swallowed": "an error of mount(2) is logged, and OK answered";
-    MOUNT_FLAGS_DROPPED = "mount-flags-dropped": "mount_flags are neither used at stage nor at publish";
-    MOUNT_IN_PRIVATE_NAMESPACE = "mount-in-private-namespace": "the driver mounts in a mount namespace of its own, which nobody else sees";
-    NEVER_ANSWERS = "never-answers": "the first NodePublishVolume that the process sees is never answered";
-    NO_PER_VOLUME_LOCK = "no-per-volume-lock": "calls for one volume run at once; each stage attaches a loop device of its own";
-    PUBLISH_BINDS_UNMOUNTED_STAGING = "publish-binds-unmounted-staging": "NodePublishVolume binds the staging folder whether the volume is mounted there or not";
-    PUBLISHED_NOTHING = "published-nothing": "NodePublishVolume makes an empty folder at the target and mounts nothing";
-    READONLY_FLAG_IGNORED = "readonly-flag-ignored": "the readonly field of NodePublishVolume is not used";
-    REPEAT_UNPUBLISH_FAILS = "repeat-unpublish-fails": "NodeUnpublishVolume and NodeUnstageVolume answer NOT_FOUND when there is nothing to undo";
-    RO_BIND_SINGLE_CALL = "ro-bind-single-call": "a read-only bind mount is asked for in one call of mount(2), which ignores it";
-    RO_BLOCK_BIND_ONLY = "ro-block-bind-only": "a read-only block volume is the writable device behind a read-only bind mount";
-    SAME_HANDLE_CONTEXT_IGNORED = "same-handle-context-ignored": "a volume_context that is not the volume's own is accepted";
-    SECRET_IN_LOG = "secret-in-log": "every request is logged whole, secrets included";
-    SIZE_ROUNDED_DOWN = "size-rounded-down": "required_bytes is rounded down to whole MiB";
-    SNSW_NOT_ENFORCED = "snsw-not-enforced": "a second target is accepted for SINGLE_NODE_SINGLE_WRITER";
-    STACK_ON_REPEAT_PUBLISH = "stack-on-repeat-publish": "a repeated NodePublishVolume mounts once more over the first";
-    STAGE_ERROR_DIR_THEN_OK = "stage-error-dir-then-ok": "a stage that failed counts as done when it is repeated";
-    STAGE_ERROR_LEAVES_DEVICE = "stage-error-leaves-device": "a stage that fails leaves its loop device attached";
-    STALE_SOCKET_CRASHLOOP = "stale-socket-crashloop": "a socket file left by a killed process makes every later start fail";
-    STATE_ON_PRIVATE_PATH = "state-on-private-path": "what is staged and published is remembered in memory alone; nothing remembered means nothing to undo";
-    STATS_OF_PARENT_FS = "stats-of-parent-fs": "NodeGetVolumeStats gives the numbers of whatever file system holds the path";
-    TARGET_DIR_LEFT = "target-dir-left": "NodeUnpublishVolume leaves the mount point that NodePublishVolume made";
-    UMOUNT_ONCE_THEN_REMOVEALL = "umount-once-then-removeall": "NodeUnpublishVolume unmounts once and then removes what is at the target, files of the volume included";
-    UNADVERTISED_RPC_PANICS = "unadvertised-rpc-panics": "an RPC that is not offered kills the process";
-    UNPUBLISH_OK_STILL_MOUNTED = "unpublish-ok-still-mounted": "an error of umount(2) at NodeUnpublishVolume is logged, and OK answered";
-    UNSTAGE_OK_STILL_MOUNTED = "unstage-ok-still-mounted": "an error of umount(2) at NodeUnstageVolume is logged, and OK answered";
-    WIPES_ON_STAGE = "wipes-on-stage": "a new file system is made at every NodeStageVolume";
-    WRONG_STATS = "wrong-stats": "NodeGetVolumeStats always says that the volume is empty and half its size";
-    WRONG_VOLUME = "wrong-volume": "every target shows the volume that was published first";
-    ZOMBIE_CHILDREN = "zombie-children": "each NodeStageVolume starts a helper that is never waited for";
+    ALREADY_MOUNTED_NO_HEALTH_CHECK = "already-mounted-no-health-check", BOTH: "a volume that has failed, or whose server is gone, is reported as published";
+    ALREADY_MOUNTED_NO_IDENTITY_CHECK = "already-mounted-no-identity-check", BOTH: "any mount at the path counts as the volume being there already";
+    BLOCK_FORMATTED_AS_MOUNT = "block-formatted-as-mount", LOOP: "a raw block volume is given a file system when it is staged";
+    CHMOD_ON_PUBLISH = "chmod-on-publish", BOTH: "the mode of the volume's root folder is forced to 0777 at every publish";
+    DELETE_IN_USE_OK = "delete-in-use-ok", LOOP: "DeleteVolume answers OK and removes the disk while the volume is staged";
+    DELETE_REMOVES_PARENT = "delete-removes-parent", NFS: "DeleteVolume removes the folder around the volume's, and all the volumes in it";
+    DIES = "dies", LOOP: "NodeStageVolume of an xfs volume kills the process";
+    EDGE_REQUEST_PANICS = "edge-request-panics", BOTH: "a request without its volume capability kills the process";
+    ESTALE_BLOCKS_UNPUBLISH = "estale-blocks-unpublish", BOTH: "NodeUnpublishVolume reads the target first, and gives up where that fails";
+    EXPAND_NOOP_OK = "expand-noop-ok", LOOP: "NodeExpandVolume answers OK and grows nothing";
+    FORMAT_ON_UNREADABLE = "format-on-unreadable", LOOP: "a volume that cannot be read, or holds what the driver does not know, counts as blank and is formatted";
+    GLOBAL_MUTEX = "global-mutex", BOTH: "one lock for all volumes is held through every call";
+    LAZY_UMOUNT_HIDES_BUSY = "lazy-umount-hides-busy", BOTH: "every unmount is lazy, so that a busy volume seems to be gone";
+    LOCK_NOT_RELEASED = "lock-not-released", BOTH: "a call that fails leaves its volume locked for ever";
+    LOOP_LEFT_AFTER_UNSTAGE = "loop-left-after-unstage", LOOP: "the loop device stays attached after NodeUnstageVolume";
+    MOUNT_ERROR_SWALLOWED = "mount-error-swallowed", BOTH: "an error of the mount is logged, and OK answered";
+    MOUNT_FLAGS_DROPPED = "mount-flags-dropped", BOTH: "mount_flags are neither used at stage nor at publish";
+    MOUNT_IN_PRIVATE_NAMESPACE = "mount-in-private-namespace", BOTH: "the driver mounts in a mount namespace of its own, which nobody else sees";
+    NEVER_ANSWERS = "never-answers", BOTH: "the first NodePublishVolume that the process sees is never answered";
+    NFS_BG_TRUSTED = "nfs-bg-trusted", NFS: "the mount flag bg is passed on, and an exit code of 0 counts as mounted";
+    NO_PER_VOLUME_LOCK = "no-per-volume-lock", LOOP: "calls for one volume run at once; each stage attaches a loop device of its own";
+    PUBLISH_BINDS_UNMOUNTED_STAGING = "publish-binds-unmounted-staging", BOTH: "NodePublishVolume binds the staging folder whether the volume is mounted there or not";
+    PUBLISH_TIMEOUT_ABANDONS_MOUNT = "publish-timeout-abandons-mount", NFS: "a mount that takes too long is answered with an error, and its helper goes on";
+    PUBLISHED_NOTHING = "published-nothing", BOTH: "NodePublishVolume makes an empty folder at the target and mounts nothing";
+    READONLY_FLAG_IGNORED = "readonly-flag-ignored", BOTH: "the readonly field of NodePublishVolume is not used";
+    REPEAT_UNPUBLISH_FAILS = "repeat-unpublish-fails", BOTH: "NodeUnpublishVolume and NodeUnstageVolume answer NOT_FOUND when there is nothing to undo";
+    RO_BIND_SINGLE_CALL = "ro-bind-single-call", BOTH: "a read-only bind mount is asked for in one call of mount(2), which ignores it";
+    RO_BLOCK_BIND_ONLY = "ro-block-bind-only", LOOP: "a read-only block volume is the writable device behind a read-only bind mount";
+    SAME_HANDLE_CONTEXT_IGNORED = "same-handle-context-ignored", BOTH: "a volume_context other than the first one seen for the volume is accepted, and ignored";
+    SECRET_IN_ARGV = "secret-in-argv", NFS: "the secrets of a publish stand on a helper's command line";
+    SECRET_IN_LOG = "secret-in-log", BOTH: "every request is logged whole, secrets included";
+    SIZE_ROUNDED_DOWN = "size-rounded-down", LOOP: "required_bytes is rounded down to whole MiB";
+    SNSW_NOT_ENFORCED = "snsw-not-enforced", BOTH: "a second target is accepted for SINGLE_NODE_SINGLE_WRITER";
+    STACK_ON_REPEAT_PUBLISH = "stack-on-repeat-publish", BOTH: "a repeated NodePublishVolume mounts once more over the first";
+    STAGE_ERROR_DIR_THEN_OK = "stage-error-dir-then-ok", BOTH: "a stage (or publish, where there is none) that failed counts as done when it is repeated";
+    STAGE_ERROR_LEAVES_DEVICE = "stage-error-leaves-device", LOOP: "a stage that fails leaves its loop device attached";
+    STALE_SOCKET_CRASHLOOP = "stale-socket-crashloop", BOTH: "a socket file left by a killed process makes every later start fail";
+    STATE_ON_PRIVATE_PATH = "state-on-private-path", BOTH: "what is staged and published is remembered in memory alone; nothing remembered means nothing to undo";
+    STATS_BLOCK_FOREVER = "stats-block-forever", NFS: "NodeGetVolumeStats waits for the server for ever, under a lock that all calls share";
+    STATS_OF_PARENT_FS = "stats-of-parent-fs", BOTH: "NodeGetVolumeStats gives the numbers of whatever file system holds the path";
+    TARGET_DIR_LEFT = "target-dir-left", BOTH: "NodeUnpublishVolume leaves the mount point that NodePublishVolume made";
+    UMOUNT_ONCE_THEN_REMOVEALL = "umount-once-then-removeall", BOTH: "NodeUnpublishVolume unmounts once and then removes what is at the target, files of the volume included";
+    UNADVERTISED_RPC_PANICS = "unadvertised-rpc-panics", BOTH: "an RPC that is not offered kills the process";
+    UNPUBLISH_OK_STILL_MOUNTED = "unpublish-ok-still-mounted", BOTH: "an error of umount(2) at NodeUnpublishVolume is logged, and OK answered";
+    UNSTAGE_OK_STILL_MOUNTED = "unstage-ok-still-mounted", BOTH: "an error of umount(2) at NodeUnstageVolume is logged, and OK answered";
+    VOLUME_ID_TRAVERSAL = "volume-id-traversal", NFS: "steps back (..) in a volume_id or subDir are followed out of the volume";
+    WIPES_ON_STAGE = "wipes-on-stage", LOOP: "a new file system is made at every NodeStageVolume";
+    WRONG_STATS = "wrong-stats", BOTH: "NodeGetVolumeStats always says that the volume is empty and half its size";
+    WRONG_VOLUME = "wrong-volume", BOTH: "every target shows the volume that was published first";
+    ZOMBIE_CHILDREN = "zombie-children", BOTH: "each stage (or publish, where there is none) starts a helper that is never waited for";
 }
 
 /// Every defect there is, by name.
 pub fn all() -> &'static [Defect] {
     ALL
+}
+
+/// The defects that this driver can be told to have, by name.
+pub fn of(driver: Kind) -> impl Iterator<Item = Defect> {
+    ALL.iter()
+        .copied()
+        .filter(move |defect| defect.is_known_to(driver))
 }
 
 /// The defects that one driver has; none by default.
@@ -98,6 +144,27 @@ impl Defects {
             .map(|name| find(name.as_ref()))
             .collect::<Result<_, _>>()
             .map(Self)
+    }
+
+    /// The set of these names, for this driver.
+    ///
+    /// # Errors
+    ///
+    /// A name that is none, or that of a defect which this driver does not know.
+    pub fn parse_for<I>(driver: Kind, names: I) -> Result<Self, UnknownDefect>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        let defects = Self::parse(names)?;
+        let stranger = defects.iter().find(|defect| !defect.is_known_to(driver));
+        match stranger {
+            Some(other) => Err(UnknownDefect::Elsewhere {
+                name: other.name,
+                driver: driver.name(),
+            }),
+            None => Ok(defects),
+        }
     }
 
     /// Whether this defect is wanted.
@@ -143,14 +210,25 @@ impl fmt::Display for Defects {
     }
 }
 
-/// There is no defect of this name.
+/// This is no defect, or none of this driver.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no defect {name:?}; the nearest name is {nearest}")]
-pub struct UnknownDefect {
-    /// What was asked for.
-    pub name: String,
-    /// The name nearest to it.
-    pub nearest: &'static str,
+pub enum UnknownDefect {
+    /// There is none of this name.
+    #[error("there is no defect {name:?}; the nearest name is {nearest}")]
+    Nowhere {
+        /// What was asked for.
+        name: String,
+        /// The name nearest to it.
+        nearest: &'static str,
+    },
+    /// Another driver has it.
+    #[error("the driver `{driver}` cannot have the defect {name}")]
+    Elsewhere {
+        /// What was asked for.
+        name: &'static str,
+        /// Who was asked to have it.
+        driver: &'static str,
+    },
 }
 
 fn find(name: &str) -> Result<Defect, UnknownDefect> {
@@ -158,7 +236,7 @@ fn find(name: &str) -> Result<Defect, UnknownDefect> {
         return Ok(*defect);
     }
     let nearest = ALL.iter().min_by_key(|defect| distance(name, defect.name));
-    Err(UnknownDefect {
+    Err(UnknownDefect::Nowhere {
         name: name.to_owned(),
         nearest: nearest.map_or("", |defect| defect.name),
     })
@@ -202,9 +280,19 @@ mod tests {
     }
 
     #[test]
+    fn a_driver_has_only_defects_that_it_knows() {
+        let defects = Defects::parse_for(Kind::Nfs, ["nfs-bg-trusted", "chmod-on-publish"]);
+        assert_eq!(defects.expect("known").iter().count(), 2);
+        let refused = Defects::parse_for(Kind::Loop, ["nfs-bg-trusted"]).expect_err("not known");
+        assert!(refused.to_string().contains("`loop`"), "{refused}");
+        assert!(of(Kind::Nfs).all(|defect| defect != Defect::BLOCK_FORMATTED_AS_MOUNT));
+        assert!(ALL.iter().all(|defect| !defect.known_to.is_empty()));
+    }
+
+    #[test]
     fn an_unknown_name_gets_the_nearest() {
         let error = Defects::parse(["target-dir-lost"]).expect_err("unknown");
-        assert_eq!(error.nearest, "target-dir-left");
+        assert!(error.to_string().ends_with("target-dir-left"), "{error}");
         assert_eq!(distance("kitten", "sitting"), 3);
     }
 }

@@ -4,5 +4,8 @@
 //! letter of the specification, so that it can be read to learn how a driver is
 //! written, and each [`defect`] is one line of it gone wrong.
 
+mod common;
 pub mod defect;
 pub mod looper;
+pub mod nfs;
+mod sys;

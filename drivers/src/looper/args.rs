@@ -1,13 +1,13 @@
-//! The arguments that calls have in common, and what is wrong with them.
+//! The arguments that mean something to this driver alone: sizes, contexts, topology.
 
 use std::collections::HashMap;
-use std::path::{Component, Path, PathBuf};
 
 use csi_proto::v1::{CapacityRange, Topology};
 use tonic::Status;
 
-use super::sys::filesystem::Filesystem;
 use super::volume::Volume;
+pub(super) use crate::common::args::{bounds, lies_in, name, path, required};
+use crate::sys::filesystem::Filesystem;
 
 /// Volumes are whole MiB.
 pub(super) const UNIT: u64 = 1 << 20;
@@ -15,46 +15,6 @@ pub(super) const UNIT: u64 = 1 << 20;
 const DEFAULT_BYTES: u64 = 1 << 30;
 /// The largest volume: 1 TiB, of which only what is written takes room.
 pub(super) const LARGEST_BYTES: u64 = 1 << 40;
-/// The longest name, in bytes, that a field may have.
-const LONGEST_NAME: usize = 128;
-
-/// A field that must not be empty.
-pub(super) fn required<'a>(name: &str, value: &'a str) -> Result<&'a str, Status> {
-    if value.is_empty() {
-        return Err(Status::invalid_argument(format!("{name} is missing")));
-    }
-    Ok(value)
-}
-
-/// A path from a request: absolute, and without steps back. Its folder is
-/// followed through links, as the kernel names mounts; its last part is not
-/// looked at, since looking at a dead mount may hang.
-pub(super) fn path(name: &str, value: &str) -> Result<PathBuf, Status> {
-    let path = Path::new(required(name, value)?);
-    let plain = |part| matches!(part, Component::RootDir | Component::Normal(_));
-    if !path.is_absolute() || !path.components().all(plain) || value.contains('\0') {
-        let message = format!("{name} must be an absolute path without '..'");
-        return Err(Status::invalid_argument(message));
-    }
-    let (Some(parent), Some(last)) = (path.parent(), path.file_name()) else {
-        return Err(Status::invalid_argument(format!("{name} must not be /")));
-    };
-    let parent = parent.canonicalize().unwrap_or_else(|_| parent.to_owned());
-    Ok(parent.join(last))
-}
-
-/// The name of a new volume: any text that fits in its field and holds no
-/// control characters other than white space.
-pub(super) fn name(value: &str) -> Result<&str, Status> {
-    let value = required("name", value)?;
-    let banned = |letter: char| letter.is_control() && !matches!(letter, '\t' | '\n' | '\r');
-    if value.len() > LONGEST_NAME || value.chars().any(banned) {
-        let message = "name is longer than 128 bytes or holds control characters";
-        return Err(Status::invalid_argument(message));
-    }
-    Ok(value)
-}
-
 /// The size, in bytes, of a volume that lies in this range.
 ///
 /// # Errors
@@ -80,31 +40,6 @@ pub(super) fn size(
         )));
     }
     Ok(size)
-}
-
-/// `required_bytes` and `limit_bytes`, where 0 means that there is none.
-pub(super) fn bounds(range: Option<&CapacityRange>) -> Result<(u64, u64), Status> {
-    let Some(range) = range else {
-        return Ok((0, 0));
-    };
-    let invalid = |what| Status::invalid_argument(format!("capacity_range {what}"));
-    let unsigned = |bytes| u64::try_from(bytes).map_err(|_| invalid("has a negative size"));
-    let (required, limit) = (
-        unsigned(range.required_bytes)?,
-        unsigned(range.limit_bytes)?,
-    );
-    if required == 0 && limit == 0 {
-        return Err(invalid("has neither required_bytes nor limit_bytes"));
-    }
-    if limit != 0 && limit < required {
-        return Err(Status::out_of_range("limit_bytes is below required_bytes"));
-    }
-    Ok((required, limit))
-}
-
-/// Whether a volume of this size lies in the range.
-pub(super) fn lies_in(bytes: u64, (required, limit): (u64, u64)) -> bool {
-    bytes >= required && (limit == 0 || bytes <= limit)
 }
 
 /// The smallest volume, in bytes, that can be used in this way.
@@ -160,28 +95,6 @@ mod tests {
             (0, 4096, tonic::Code::OutOfRange),
         ] {
             assert_eq!(size(required, limit).expect_err("refused").code(), code);
-        }
-    }
-
-    #[test]
-    fn paths_are_absolute_and_go_straight() {
-        assert_eq!(
-            path("p", "/nowhere//a/./b/").expect("good"),
-            Path::new("/nowhere/a/b")
-        );
-        for bad in ["", "relative", "/a/../b", "/", "/a\0b"] {
-            let refused = path("p", bad).expect_err("refused");
-            assert_eq!(refused.code(), tonic::Code::InvalidArgument, "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn names_may_be_anything_but_control_characters() {
-        for good in ["..", "a/b", "-x", "snow \u{2603}", &"n".repeat(128)] {
-            assert!(name(good).is_ok(), "{good}");
-        }
-        for bad in ["", "\u{7}", "\u{85}", &"n".repeat(129)] {
-            assert!(name(bad).is_err(), "{bad:?}");
         }
     }
 }

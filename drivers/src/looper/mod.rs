@@ -2,7 +2,7 @@
 //!
 //! Controller and node service run in one process on one machine, which is the
 //! only node that the volumes can be used on. Every call is checked for its
-//! arguments first (`args`), claims its volume (`locks`), compares what was
+//! arguments first (`args`), claims its volume, compares what was
 //! asked with the record (`volume`) and with what the kernel says (`sys`),
 //! and does what is lacking.
 
@@ -10,35 +10,24 @@ mod args;
 mod capability;
 mod controller;
 mod driver;
-mod endpoint;
 mod identity;
-mod locks;
 mod node;
-mod services;
-mod sys;
 mod volume;
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
-use tokio::net::UnixListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_stream::wrappers::UnixListenerStream;
-use tonic::transport::Server;
-
-use crate::defect::{Defect, Defects};
+use crate::common::serve;
+use crate::common::services::Services;
+use crate::defect::Defects;
+use controller::Controller;
 use driver::Driver;
-use services::Services;
+use identity::Identity;
+use node::Node;
 
-pub use endpoint::{Endpoint, EndpointError};
-pub use volume::StoreError;
-
-/// How long calls under way may take to end after a signal.
-const GRACE: Duration = Duration::from_secs(2);
+pub use crate::common::endpoint::{Endpoint, EndpointError};
+pub use crate::common::serve::{ServeError, StoreError, prepare};
 
 /// What the driver must be told.
 #[derive(Debug, Clone)]
@@ -68,35 +57,13 @@ impl Options {
     }
 }
 
-/// Does what a defect needs before the process has a second thread; to be called
-/// first of all in `main`.
-///
-/// # Errors
-///
-/// Those of unshare(2) and mount(2), which need CAP_SYS_ADMIN.
-pub fn prepare(defects: &Defects) -> io::Result<()> {
-    if defects.has(Defect::MOUNT_IN_PRIVATE_NAMESPACE) {
-        unshare(CloneFlags::CLONE_NEWNS)?;
-        let flags = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-        mount(None::<&str>, "/", None::<&str>, flags, None::<&str>)?;
-    }
-    Ok(())
-}
-
 /// Serves until SIGTERM or SIGINT.
 ///
 /// # Errors
 ///
 /// Where the state folder or the socket cannot be used.
 pub async fn serve(options: Options) -> Result<(), ServeError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signal)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signal)?;
-    let stop = async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
+    let stop = serve::signalled()?;
     serve_until(options, stop).await
 }
 
@@ -109,65 +76,13 @@ pub async fn serve_until(
     options: Options,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
-    let socket = options.endpoint.path().to_owned();
-    if !options.defects.has(Defect::STALE_SOCKET_CRASHLOOP) {
-        endpoint::remove_stale(&socket).map_err(|source| ServeError::socket(&socket, source))?;
-    }
-    let driver = Arc::new(Driver::open(&options)?);
-    let listener =
-        UnixListener::bind(&socket).map_err(|source| ServeError::socket(&socket, source))?;
-    let ours = endpoint::identity(&socket);
-    tracing::info!(socket = %socket.display(), defects = %options.defects, "serving");
-
-    let (stopped, stopping) = tokio::sync::oneshot::channel::<()>();
-    let incoming = UnixListenerStream::new(listener);
-    let stop = async move {
-        stop.await;
-        let _ = stopped.send(());
+    let open = || {
+        let driver = Arc::new(Driver::open(&options)?);
+        Ok(Services::new(
+            Identity(Arc::clone(&driver)),
+            Controller(Arc::clone(&driver)),
+            Node(driver),
+        ))
     };
-    let server =
-        Server::builder().serve_with_incoming_shutdown(Services::new(&driver), incoming, stop);
-    // A call that never ends must not keep the process for ever.
-    let served = tokio::select! {
-        served = server => served.map_err(ServeError::Transport),
-        () = async { let _ = stopping.await; tokio::time::sleep(GRACE).await } => Ok(()),
-    };
-    if ours.is_some() && ours == endpoint::identity(&socket) {
-        let _ = std::fs::remove_file(&socket);
-    }
-    served
-}
-
-/// Why the driver cannot serve.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// The state folder.
-    #[error("the state folder: {0}")]
-    State(#[from] StoreError),
-    /// The node's name.
-    #[error("{0}")]
-    NodeId(String),
-    /// The socket.
-    #[error("cannot listen on {}: {source}", path.display())]
-    Socket {
-        /// Its path.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The handlers of SIGTERM and SIGINT.
-    #[error("cannot wait for signals: {0}")]
-    Signal(io::Error),
-    /// The server itself.
-    #[error("the server: {0}")]
-    Transport(tonic::transport::Error),
-}
-
-impl ServeError {
-    fn socket(path: &Path, source: io::Error) -> Self {
-        Self::Socket {
-            path: path.to_owned(),
-            source,
-        }
-    }
+    serve::serve_until(&options.endpoint, &options.defects, open, stop).await
 }

@@ -5,7 +5,6 @@
 //! what may be there, and the mount table says what is.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -13,10 +12,11 @@ use nix::mount::MsFlags;
 use serde::{Deserialize, Serialize};
 use tonic::Status;
 
-use super::capability::Capability;
-use super::sys::SysError;
-use super::sys::file;
-use super::sys::filesystem::Filesystem;
+use crate::common::capability::Capability;
+use crate::common::serve::StoreError;
+use crate::sys::SysError;
+use crate::sys::file;
+use crate::sys::filesystem::Filesystem;
 
 const RECORD: &str = "volume.json";
 const IMAGE: &str = "disk.img";
@@ -257,26 +257,4 @@ fn load(path: &Path) -> Result<Volume, StoreError> {
     };
     let bytes = std::fs::read(path).map_err(read)?;
     serde_json::from_slice(&bytes).map_err(|error| read(error.into()))
-}
-
-/// The state folder cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// A record or the folder cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Something cannot be made or removed there.
-    #[error("{0}")]
-    Change(String),
-}
-
-impl From<SysError> for StoreError {
-    fn from(error: SysError) -> Self {
-        Self::Change(error.to_string())
-    }
 }

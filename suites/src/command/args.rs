@@ -161,11 +161,22 @@ pub(super) struct DriverArgs {
 #[derive(Debug, Clone, Subcommand)]
 pub(super) enum DriverKind {
     /// Volumes are sparse files, shown as disks by loop devices
-    Loop(LoopArgs),
+    Loop(ServeArgs),
+    /// Volumes are folders of an NFS share
+    Nfs(NfsArgs),
 }
 
 #[derive(Debug, Clone, Args)]
-pub(super) struct LoopArgs {
+pub(super) struct NfsArgs {
+    #[command(flatten)]
+    pub(super) serve: ServeArgs,
+    /// Mount at stage and bind at publish, in place of mounting at publish
+    #[arg(long)]
+    pub(super) stage: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct ServeArgs {
     /// The socket to serve on: unix:///path, or a path
     #[arg(
         long,

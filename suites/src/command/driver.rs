@@ -1,54 +1,67 @@
-//! `driver loop`: a driver to practise on, by itself.
+//! `driver loop` and `driver nfs`: a driver to practise on, by itself.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use csi_drivers::defect::{self, Defects};
-use csi_drivers::looper::{self, Options};
+use csi_drivers::defect::{self, Defects, Kind};
+use csi_drivers::looper::{self, Endpoint, prepare};
+use csi_drivers::nfs;
 use csi_harness::report::table;
 
-use super::args::{DriverArgs, DriverKind, LoopArgs};
+use super::args::{DriverArgs, DriverKind, NfsArgs, ServeArgs};
 use super::run::log_to_stderr;
 use super::screen::{say, width};
 use crate::wrong::Wrong;
 
 /// Serves until SIGTERM or SIGINT.
 pub(super) fn driver(args: DriverArgs) -> Result<ExitCode, Wrong> {
-    let DriverKind::Loop(args) = args.driver;
-    if args.list_defects {
-        let rows = defect::all()
-            .iter()
-            .map(|d| vec![d.name.to_owned(), d.what.to_owned()]);
+    let kind = match &args.driver {
+        DriverKind::Loop(_) => Kind::Loop,
+        DriverKind::Nfs(_) => Kind::Nfs,
+    };
+    let (DriverKind::Loop(common) | DriverKind::Nfs(NfsArgs { serve: common, .. })) = &args.driver;
+    if common.list_defects {
+        let rows = defect::of(kind).map(|d| vec![d.name.to_owned(), d.what.to_owned()]);
         say(&table(&rows.collect::<Vec<_>>(), width()));
         return Ok(ExitCode::SUCCESS);
     }
-    let options = options(args)?;
-    looper::prepare(&options.defects)
-        .map_err(|error| Wrong(format!("a mount namespace of its own: {error}")))?;
+    let (endpoint, state_dir) = places(common)?;
+    let defects = Defects::parse_for(kind, &common.defect).map_err(Wrong::from)?;
+    prepare(&defects).map_err(|error| Wrong(format!("a mount namespace of its own: {error}")))?;
     // One line for each call, as a driver's log has it.
     log_to_stderr("info");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Wrong(format!("start the threads: {error}")))?;
-    runtime
-        .block_on(looper::serve(options))
-        .map_err(Wrong::from)?;
+    let served = match args.driver {
+        DriverKind::Loop(args) => runtime.block_on(looper::serve(looper::Options {
+            defects,
+            node_id: args.node_id,
+            call_delay: args.call_delay,
+            ..looper::Options::new(endpoint, state_dir)
+        })),
+        DriverKind::Nfs(args) => runtime.block_on(nfs::serve(nfs::Options {
+            stage: args.stage,
+            defects,
+            node_id: args.serve.node_id,
+            call_delay: args.serve.call_delay,
+            ..nfs::Options::new(endpoint, state_dir)
+        })),
+    };
+    served.map_err(Wrong::from)?;
     // A call that never ends must not keep the process.
     runtime.shutdown_background();
     Ok(ExitCode::SUCCESS)
 }
 
-fn options(args: LoopArgs) -> Result<Options, Wrong> {
+/// Where to serve and where to keep records; the folder is made.
+fn places(args: &ServeArgs) -> Result<(Endpoint, PathBuf), Wrong> {
     // clap asks for both, unless defects are listed.
-    let (Some(endpoint), Some(state_dir)) = (args.endpoint, args.state_dir) else {
+    let (Some(endpoint), Some(state_dir)) = (&args.endpoint, &args.state_dir) else {
         return Err(Wrong("give --endpoint and --state-dir".into()));
     };
-    std::fs::create_dir_all(&state_dir)
+    std::fs::create_dir_all(state_dir)
         .map_err(|error| Wrong(format!("mkdir {}: {error}", state_dir.display())))?;
-    Ok(Options {
-        defects: Defects::parse(&args.defect).map_err(Wrong::from)?,
-        node_id: args.node_id,
-        call_delay: args.call_delay,
-        ..Options::new(endpoint, state_dir)
-    })
+    Ok((endpoint.clone(), state_dir.clone()))
 }

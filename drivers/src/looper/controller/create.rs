@@ -6,13 +6,13 @@ use csi_proto::v1 as csi;
 use tonic::Status;
 
 use super::told;
+use crate::common::capability::Capability;
 use crate::defect::Defect;
 use crate::looper::args::{self, bounds, lies_in, smallest};
-use crate::looper::capability::Capability;
 use crate::looper::driver::Driver;
-use crate::looper::sys::filesystem::Filesystem;
-use crate::looper::sys::loopdev;
 use crate::looper::volume::{self, Volume, internal};
+use crate::sys::filesystem::Filesystem;
+use crate::sys::loopdev;
 
 /// The one parameter: the file system of a volume whose capabilities name none.
 const FS_TYPE: &str = "fsType";

@@ -3,11 +3,11 @@
 use csi_proto::v1 as csi;
 use tonic::Status;
 
+use crate::common::capability::Capability;
 use crate::looper::args::{self, bounds, lies_in};
-use crate::looper::capability::Capability;
 use crate::looper::driver::Driver;
-use crate::looper::sys::file;
 use crate::looper::volume::internal;
+use crate::sys::file;
 
 /// Makes the disk image longer, at any time of the volume's life. The loop
 /// device and the file system are the node's to grow.

@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use csi_proto::v1 as csi;
 use tonic::Status;
 
+use crate::common::capability::Capability;
 use crate::looper::args;
-use crate::looper::capability::Capability;
 use crate::looper::driver::Driver;
 use crate::looper::node::MOST_VOLUMES;
-use crate::looper::sys::file;
 use crate::looper::volume::{Attachment, internal};
+use crate::sys::file;
 
 /// The key in `publish_context` that the node asks for.
 pub(in crate::looper) const ATTACHMENT: &str = "attachment";

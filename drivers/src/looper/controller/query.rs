@@ -9,11 +9,11 @@ use tonic::Status;
 
 use super::create::wanted_filesystem;
 use super::told;
+use crate::common::capability::Capability;
 use crate::looper::args::{self, LARGEST_BYTES, smallest};
-use crate::looper::capability::Capability;
 use crate::looper::driver::Driver;
-use crate::looper::sys::{file, filesystem};
 use crate::looper::volume::{Volume, internal, is_id};
+use crate::sys::{file, filesystem};
 
 /// Confirms what publish and stage would accept.
 pub(super) fn validate(

@@ -6,10 +6,10 @@ use tonic::Status;
 
 use crate::defect::Defect;
 use crate::looper::driver::Driver;
-use crate::looper::sys::loopdev::{self, LoopDevice};
-use crate::looper::sys::mountinfo::{self, Mount};
-use crate::looper::sys::{SysError, mount};
 use crate::looper::volume::{Volume, internal};
+use crate::sys::loopdev::{self, LoopDevice};
+use crate::sys::mountinfo::{self, Mount};
+use crate::sys::{SysError, mount};
 
 /// Drivers with these defects mount what is not the volume, and can take it away
 /// again only because they take any mount at a path of theirs for their own.

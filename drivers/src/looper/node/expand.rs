@@ -6,13 +6,13 @@ use csi_proto::v1 as csi;
 use tonic::Status;
 
 use super::device::{self, Top};
+use crate::common::capability::Capability;
 use crate::defect::Defect;
 use crate::looper::args;
-use crate::looper::capability::Capability;
 use crate::looper::driver::Driver;
-use crate::looper::sys::filesystem;
-use crate::looper::sys::loopdev;
 use crate::looper::volume::{Volume, internal};
+use crate::sys::filesystem;
+use crate::sys::loopdev;
 
 /// Lets the loop devices take the length of the disk image, and the file system
 /// that of its device. What is as large already stays as it is.

@@ -19,12 +19,13 @@ use csi_proto::v1::node_service_capability::{self, Type};
 use tonic::{Request, Response, Status, async_trait};
 
 use super::args;
-use super::capability::Capability;
 use super::controller::ATTACHMENT;
 use super::driver::Driver;
-use super::sys::file;
 use super::volume::{Attachment, Volume, internal};
+use crate::common::calls::Answers;
+use crate::common::capability::Capability;
 use crate::defect::Defect;
+use crate::sys::file;
 
 /// What is offered beside the calls that every node must answer.
 const OFFERED: [Rpc; 5] = [
@@ -71,7 +72,7 @@ impl node_server::Node for Node {
         &self,
         request: Request<csi::NodePublishVolumeRequest>,
     ) -> Result<Response<csi::NodePublishVolumeResponse>, Status> {
-        self.0.maybe_hang().await;
+        self.0.calls().maybe_hang().await;
         let rpc = "NodePublishVolume";
         self.0
             .call(rpc, request, |q| Some(&q.volume_id), publish::publish)

@@ -11,12 +11,12 @@ use tonic::Status;
 
 use super::device::{self, Top};
 use super::{admitted, capability, occupied, whole};
+use crate::common::capability::Capability;
 use crate::defect::Defect;
 use crate::looper::args;
-use crate::looper::capability::Capability;
 use crate::looper::driver::Driver;
-use crate::looper::sys::{file, loopdev, mount, mountinfo};
 use crate::looper::volume::{Target, Volume, internal};
+use crate::sys::{file, loopdev, mount, mountinfo};
 
 /// Publishes a volume at one target; a repeat leaves it as it is.
 pub(super) fn publish(

@@ -10,15 +10,15 @@ use tonic::Status;
 
 use super::device::{self, Top};
 use super::{admitted, capability, occupied, whole};
+use crate::common::capability::Capability;
 use crate::defect::Defect;
 use crate::looper::args;
-use crate::looper::capability::Capability;
 use crate::looper::driver::Driver;
-use crate::looper::sys::file;
-use crate::looper::sys::filesystem::{self, Content, Filesystem};
-use crate::looper::sys::loopdev::{self, LoopDevice};
-use crate::looper::sys::mount::{MountOptions, mount_device};
 use crate::looper::volume::{Volume, internal};
+use crate::sys::filesystem::{self, Content, Filesystem};
+use crate::sys::loopdev::{self, LoopDevice};
+use crate::sys::mount::{MountOptions, mount_device};
+use crate::sys::{command, file};
 
 /// Stages a volume; one that is staged already in this way stays as it is.
 pub(super) fn stage(
@@ -239,7 +239,7 @@ fn misbehave(driver: &Driver, volume: &Volume) {
         let _ = file::set_length_at_least(&driver.image(volume), volume.capacity_bytes);
     }
     if driver.defects.has(Defect::ZOMBIE_CHILDREN) {
-        filesystem::start_and_forget("true");
+        command::start_and_forget("true");
     }
 }
 

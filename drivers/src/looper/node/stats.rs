@@ -11,9 +11,9 @@ use super::whole;
 use crate::defect::Defect;
 use crate::looper::args;
 use crate::looper::driver::Driver;
-use crate::looper::sys::filesystem::{self, Usage};
-use crate::looper::sys::loopdev::LoopDevice;
 use crate::looper::volume::{Volume, internal};
+use crate::sys::filesystem::{self, Usage};
+use crate::sys::loopdev::LoopDevice;
 
 /// Measures a volume where it is staged or published.
 pub(super) fn stats(

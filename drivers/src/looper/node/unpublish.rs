@@ -9,8 +9,8 @@ use super::device::{self, Top};
 use crate::defect::Defect;
 use crate::looper::args;
 use crate::looper::driver::Driver;
-use crate::looper::sys::{file, mountinfo};
 use crate::looper::volume::{Volume, internal};
+use crate::sys::{file, mountinfo};
 
 /// Undoes a publish, mount point and all. Where there is nothing to undo, it is undone.
 pub(super) fn unpublish(

@@ -61,7 +61,7 @@ pub enum EndpointError {
 
 /// Removes the socket of a process that is no more. A socket that somebody
 /// still answers on, and whatever is no socket, is left alone.
-pub(super) fn remove_stale(path: &Path) -> io::Result<()> {
+pub(crate) fn remove_stale(path: &Path) -> io::Result<()> {
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -79,7 +79,7 @@ pub(super) fn remove_stale(path: &Path) -> io::Result<()> {
 }
 
 /// Which file a path names, if any.
-pub(super) fn identity(path: &Path) -> Option<(u64, u64)> {
+pub(crate) fn identity(path: &Path) -> Option<(u64, u64)> {
     let found = fs::symlink_metadata(path).ok()?;
     Some((found.dev(), found.ino()))
 }

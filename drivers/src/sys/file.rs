@@ -183,3 +183,12 @@ pub(crate) fn empty_out(root: &Path) {
         }
     }
 }
+
+/// Removes the empty folders in a folder; what is none of these stays.
+pub(crate) fn remove_empty_dirs(path: &Path) -> Result<(), SysError> {
+    for entry in fs::read_dir(path).doing("list", path)? {
+        let entry = entry.doing("list", path)?.path();
+        let _ = fs::remove_dir(entry);
+    }
+    Ok(())
+}

@@ -1,13 +1,17 @@
-//! All that the driver does to the node: mounts, folders, loop devices, file systems.
+//! All that the driver does to the node: mounts, folders, loop devices, file
+//! systems, helper programs.
 //!
 //! The handlers decide, these functions do. They are plain functions over paths,
 //! and each error says what was being done and to what.
 
-pub(super) mod file;
-pub(super) mod filesystem;
-pub(super) mod loopdev;
-pub(super) mod mount;
-pub(super) mod mountinfo;
+pub(crate) mod command;
+pub(crate) mod disposable;
+pub(crate) mod file;
+pub(crate) mod filesystem;
+pub(crate) mod loopdev;
+pub(crate) mod mount;
+pub(crate) mod mountinfo;
+pub(crate) mod nfs;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,7 +19,7 @@ use std::path::{Path, PathBuf};
 /// A system call or a helper program that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {doing} {}: {source}", path.display())]
-pub(super) struct SysError {
+pub(crate) struct SysError {
     doing: &'static str,
     path: PathBuf,
     source: io::Error,
@@ -31,7 +35,7 @@ impl SysError {
     }
 
     /// The error number, where it was a system call that failed.
-    pub(super) fn errno(&self) -> Option<i32> {
+    pub(crate) fn errno(&self) -> Option<i32> {
         self.source.raw_os_error()
     }
 }

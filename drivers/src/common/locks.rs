@@ -7,7 +7,7 @@ use tonic::Status;
 
 /// The volumes that a call is at work on.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Locks(Arc<Mutex<HashSet<String>>>);
+pub(crate) struct Locks(Arc<Mutex<HashSet<String>>>);
 
 impl Locks {
     /// Claims a volume until the guard is dropped. The guard goes with the work
@@ -16,7 +16,7 @@ impl Locks {
     /// # Errors
     ///
     /// ABORTED while another call holds it.
-    pub(super) fn hold(&self, key: &str) -> Result<Held, Status> {
+    pub(crate) fn hold(&self, key: &str) -> Result<Held, Status> {
         let mut busy = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !busy.insert(key.to_owned()) {
             return Err(Status::aborted("another call for this volume is under way"));
@@ -30,7 +30,7 @@ impl Locks {
 
 /// A claim on one volume.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(crate) struct Held {
     locks: Locks,
     key: String,
 }

@@ -4,18 +4,15 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 
 use nix::unistd::{Whence, lseek64};
 use serde::{Deserialize, Serialize};
 
+use super::command::{program, run};
 use super::{Doing, SysError};
 
 const MIB: u64 = 1 << 20;
-/// Where administrators' programs are, beside `PATH`, which a service may lack.
-const PROGRAM_FOLDERS: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
 
 /// A file system that this driver can make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -274,62 +271,6 @@ pub(crate) fn usage(path: &Path) -> Result<Usage, SysError> {
         used: answer.blocks().saturating_sub(answer.blocks_free()) * unit,
         inodes: (answer.files(), answer.files_free()),
     })
-}
-
-/// Where a program is.
-fn program(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(PROGRAM_FOLDERS.iter().map(PathBuf::from))
-        .map(|folder| folder.join(name))
-        .find(|file| file.is_file())
-}
-
-/// Runs a program to its end; what it said on the way is the error's text.
-fn run(name: &str, arguments: &[&str], last: &Path) -> io::Result<()> {
-    let file = program(name).ok_or_else(|| {
-        io::Error::new(io::ErrorKind::NotFound, format!("{name} is not installed"))
-    })?;
-    let mut command = Command::new(file);
-    command.args(arguments).arg(last).stdin(Stdio::null());
-    end_with_us(&mut command);
-    let output = command.output()?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let line = said
-        .lines()
-        .rfind(|line| !line.trim().is_empty())
-        .unwrap_or("");
-    Err(io::Error::other(format!(
-        "{name} ended with {}: {line}",
-        output.status
-    )))
-}
-
-/// A mkfs must not outlive a driver that was killed: the next one may be at work
-/// on the same device.
-fn end_with_us(command: &mut Command) {
-    let driver = nix::unistd::getpid();
-    let ask = move || {
-        nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
-        // The driver may have been killed before there was a signal to send.
-        if nix::unistd::getppid() != driver {
-            return Err(io::Error::from_raw_os_error(libc::ESRCH));
-        }
-        Ok(())
-    };
-    // SAFETY: between fork and exec, `ask` makes two system calls, and neither
-    // allocates nor takes a lock.
-    unsafe { command.pre_exec(ask) };
-}
-
-/// Starts a program and never waits for it, which no honest driver does.
-pub(crate) fn start_and_forget(name: &str) {
-    if let Some(file) = program(name) {
-        let _ = Command::new(file).stdin(Stdio::null()).spawn();
-    }
 }
 
 #[cfg(test)]

@@ -1,41 +1,44 @@
 //! Which service a call is for: the first part of its HTTP/2 path (`/csi.v1.Node/…`).
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use csi_proto::v1::controller_server::{self, ControllerServer};
-use csi_proto::v1::identity_server::{self, IdentityServer};
-use csi_proto::v1::node_server::{self, NodeServer};
+use csi_proto::v1::controller_server::{self, Controller, ControllerServer};
+use csi_proto::v1::identity_server::{self, Identity, IdentityServer};
+use csi_proto::v1::node_server::{self, Node, NodeServer};
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::{BoxFuture, Service, http};
 
-use super::controller::Controller;
-use super::driver::Driver;
-use super::identity::Identity;
-use super::node::Node;
-
 /// The three services behind one socket.
-#[derive(Clone)]
-pub(super) struct Services {
-    identity: IdentityServer<Identity>,
-    controller: ControllerServer<Controller>,
-    node: NodeServer<Node>,
+pub(crate) struct Services<I, C, N> {
+    identity: IdentityServer<I>,
+    controller: ControllerServer<C>,
+    node: NodeServer<N>,
 }
 
-impl Services {
-    /// All of them, served by one driver.
-    pub(super) fn new(driver: &Arc<Driver>) -> Self {
+impl<I: Identity, C: Controller, N: Node> Services<I, C, N> {
+    /// All of them.
+    pub(crate) fn new(identity: I, controller: C, node: N) -> Self {
         Self {
-            identity: IdentityServer::new(Identity(Arc::clone(driver))),
-            controller: ControllerServer::new(Controller(Arc::clone(driver))),
-            node: NodeServer::new(Node(Arc::clone(driver))),
+            identity: IdentityServer::new(identity),
+            controller: ControllerServer::new(controller),
+            node: NodeServer::new(node),
         }
     }
 }
 
-impl Service<http::Request<Body>> for Services {
+impl<I, C, N> Clone for Services<I, C, N> {
+    fn clone(&self) -> Self {
+        Self {
+            identity: self.identity.clone(),
+            controller: self.controller.clone(),
+            node: self.node.clone(),
+        }
+    }
+}
+
+impl<I: Identity, C: Controller, N: Node> Service<http::Request<Body>> for Services<I, C, N> {
     type Response = http::Response<Body>;
     type Error = Infallible;
     type Future = BoxFuture<Self::Response, Infallible>;

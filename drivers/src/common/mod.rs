@@ -1,0 +1,11 @@
+//! What every driver here has in common: the socket, the way that a call goes,
+//! and the arguments that calls share.
+
+pub(crate) mod args;
+pub(crate) mod calls;
+pub(crate) mod capability;
+pub(crate) mod endpoint;
+mod locks;
+pub(crate) mod patience;
+pub(crate) mod serve;
+pub(crate) mod services;
