@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use csi_drivers::defect::Defects;
+use csi_drivers::defect::{Defects, Kind};
 use csi_harness::config::{
     AccessMode, AccessType, Config, NFS_SERVER, NFS_SHARE, SecretMap, StringMap,
 };
@@ -25,10 +25,16 @@ pub(crate) enum BuiltIn {
 
 impl fmt::Display for BuiltIn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Loop => "loop",
-            Self::Nfs => "nfs",
-        })
+        f.write_str(Kind::from(*self).name())
+    }
+}
+
+impl From<BuiltIn> for Kind {
+    fn from(driver: BuiltIn) -> Self {
+        match driver {
+            BuiltIn::Loop => Self::Loop,
+            BuiltIn::Nfs => Self::Nfs,
+        }
     }
 }
 

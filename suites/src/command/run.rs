@@ -33,7 +33,7 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Wrong> {
     let host = Host::look();
     let built_in = is_built_in(args, &config);
     if built_in {
-        let defects = Defects::parse(&args.defect).map_err(Wrong::from)?;
+        let defects = Defects::parse_for(which(args).into(), &args.defect).map_err(Wrong::from)?;
         let program = std::env::current_exe().map_err(|error| {
             Wrong(format!(
                 "find this program to start the built-in driver: {error}"

@@ -11,6 +11,8 @@ use csi_harness::check::Outcome;
 use csi_harness::node::{LoopDevice, loops};
 use csi_harness::report::{Report, json};
 
+use crate::table::{Driver, Row};
+
 /// No run takes nearly as long: it only keeps a hang from being one.
 const WATCHDOG: Duration = Duration::from_secs(600);
 
@@ -26,11 +28,12 @@ pub(crate) struct Said {
     pub(crate) red: Red,
 }
 
-/// Runs the suite against the loop driver with this defect; empty: with none.
+/// Runs the suite, or a part of it, against one driver.
 ///
 /// # Errors
 /// There is no report, or something is left on the node.
-pub(crate) fn run(defect: &str) -> Result<Said, Box<dyn Error>> {
+pub(crate) fn run(row: &Row) -> Result<Said, Box<dyn Error>> {
+    let defect = row.defect;
     let place = tempfile::Builder::new().prefix("csi-defect-").tempdir()?;
     let base = place.path().canonicalize()?;
     let state = base.join("state");
@@ -38,13 +41,20 @@ pub(crate) fn run(defect: &str) -> Result<Said, Box<dyn Error>> {
     let output = base.join("output");
     let mut command = command(&state);
     command
-        .args(["run", "--driver", "loop", "--report-dir"])
+        .args(["run", "--driver", row.kind().name(), "--report-dir"])
         .arg(&reports)
+        .args(row.only)
+        .args(row.driver.arguments())
         .stdin(Stdio::null())
         .stdout(File::create(&output)?)
         .stderr(File::options().append(true).open(&output)?);
     if !defect.is_empty() {
         command.args(["--defect", defect]);
+    }
+    if row.driver == Driver::NfsGiven {
+        let config = base.join("given.yaml");
+        fs::write(&config, GIVEN)?;
+        command.arg("--config").arg(config);
     }
     if WAITS.contains(&defect) {
         command.args(["--deadline", "2s"]);
@@ -64,6 +74,15 @@ pub(crate) fn run(defect: &str) -> Result<Said, Box<dyn Error>> {
         report,
     })
 }
+
+/// Volumes as an administrator makes them: the context says what is mounted.
+const GIVEN: &str = "\
+volumes:
+  - id: given-${n}
+    context: { server: \"${lab.nfs.server}\", share: \"${lab.nfs.share}\" }
+    access_modes: [MULTI_NODE_MULTI_WRITER]
+    scratch: true
+";
 
 /// These let the harness wait until a deadline. The others keep the usual one:
 /// a busy machine must not look like a driver that hangs.

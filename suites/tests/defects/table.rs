@@ -1,13 +1,69 @@
 //! What the suite has to say of each defect.
 
+use csi_drivers::defect::Kind;
 use csi_harness::check::Outcome;
 
 /// One line of the table.
 #[derive(Debug)]
 pub(crate) struct Row {
+    pub(crate) driver: Driver,
     /// The defect; empty: the honest driver.
     pub(crate) defect: &'static str,
     pub(crate) expect: Expect,
+    /// The checks that are run; empty: all of them.
+    pub(crate) only: &'static [&'static str],
+}
+
+/// A reference driver, and the way it is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Driver {
+    /// The loop driver.
+    Loop,
+    /// The NFS driver: it creates its volumes, and mounts them at publish.
+    Nfs,
+    /// The same, but it mounts at stage.
+    NfsStaging,
+    /// The NFS driver, with volumes that it did not create.
+    NfsGiven,
+}
+
+impl Driver {
+    /// What it is told beside its defect.
+    pub(crate) fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::NfsStaging => &["--driver-arg=--stage"],
+            Self::Loop | Self::Nfs | Self::NfsGiven => &[],
+        }
+    }
+
+    /// In the name of a trial.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Loop => "loop",
+            Self::Nfs => "nfs",
+            Self::NfsStaging => "nfs-staging",
+            Self::NfsGiven => "nfs-given",
+        }
+    }
+}
+
+impl Row {
+    /// Which reference driver it is about.
+    pub(crate) fn kind(&self) -> Kind {
+        match self.driver {
+            Driver::Loop => Kind::Loop,
+            Driver::Nfs | Driver::NfsStaging | Driver::NfsGiven => Kind::Nfs,
+        }
+    }
+
+    /// The name of its trial: `nfs/chmod-on-publish`.
+    pub(crate) fn name(&self) -> String {
+        let defect = match self.defect {
+            "" => "honest",
+            defect => defect,
+        };
+        format!("{}/{defect}", self.driver.name())
+    }
 }
 
 /// What is due.
@@ -28,31 +84,37 @@ pub(crate) enum Expect {
     NotYet(&'static str),
 }
 
-const fn caught(
+pub(crate) const fn caught(
     defect: &'static str,
     must: &'static [(&'static str, Outcome)],
     may: &'static [&'static str],
 ) -> Row {
     Row {
+        driver: Driver::Loop,
         defect,
         expect: Expect::Caught { must, may },
+        only: &[],
     }
 }
 
-const fn not_yet(defect: &'static str, why: &'static str) -> Row {
+pub(crate) const fn not_yet(defect: &'static str, why: &'static str) -> Row {
     Row {
+        driver: Driver::Loop,
         defect,
         expect: Expect::NotYet(why),
+        only: &[],
     }
 }
 
 use Outcome::{Fail, Warn};
 
 /// Every defect of the loop driver, and the honest driver.
-pub(crate) const ROWS: &[Row] = &[
+pub(crate) const LOOP: &[Row] = &[
     Row {
+        driver: Driver::Loop,
         defect: "",
         expect: Expect::Clean,
+        only: &[],
     },
     // The defects that the suite was first made for.
     caught(
@@ -211,6 +273,11 @@ pub(crate) const ROWS: &[Row] = &[
             "node-stage.repeat-mounts-once",
         ],
     ),
+    caught(
+        "chmod-on-publish",
+        &[("node-publish.mode-is-kept", Warn)],
+        &[],
+    ),
     caught("wrong-stats", &[("node-stats.numbers-are-true", Fail)], &[]),
     caught(
         "block-formatted-as-mount",
@@ -232,10 +299,6 @@ pub(crate) const ROWS: &[Row] = &[
     not_yet(
         "already-mounted-no-identity-check",
         "no check mounts another volume at the staging path first",
-    ),
-    not_yet(
-        "chmod-on-publish",
-        "no check looks at the owner and the mode of the volume's root",
     ),
     not_yet(
         "estale-blocks-unpublish",

@@ -1,0 +1,393 @@
+//! The same for the NFS driver. A run takes its time in a virtual machine, so each
+//! defect is met by the checks that have to do with it, and by some that have not.
+
+use csi_harness::check::Outcome::{Fail, Warn};
+
+use crate::table::{Driver, Expect, Row, caught, not_yet};
+
+/// Checks that every defect is met by: those of the calls that it shares with the
+/// others, and those that judge a run as a whole.
+const fn of(driver: Driver, only: &'static [&'static str], row: Row) -> Row {
+    Row {
+        driver,
+        only,
+        ..row
+    }
+}
+
+const fn honest(driver: Driver) -> Row {
+    Row {
+        driver,
+        defect: "",
+        expect: Expect::Clean,
+        only: &[],
+    }
+}
+
+/// Every defect of the NFS driver, and the honest driver in each of its ways.
+pub(crate) const NFS: &[Row] = &[
+    honest(Driver::Nfs),
+    honest(Driver::NfsStaging),
+    honest(Driver::NfsGiven),
+    of(
+        Driver::Nfs,
+        &["nfs-bg", "node-publish"],
+        caught(
+            "nfs-bg-trusted",
+            &[
+                ("nfs-bg.ok-means-mounted", Fail),
+                ("nfs-bg.nothing-comes-after-the-answer", Fail),
+                ("nfs-bg.nothing-comes-after-unpublish", Fail),
+                ("nfs-bg.no-helper-stays", Fail),
+            ],
+            &[],
+        ),
+    ),
+    of(
+        Driver::NfsStaging,
+        &["nfs-bg", "node-stage"],
+        caught(
+            "nfs-bg-trusted",
+            &[
+                ("nfs-bg.nothing-comes-after-unpublish", Fail),
+                ("nfs-bg.no-helper-stays", Fail),
+            ],
+            &["nfs-bg.*"],
+        ),
+    ),
+    of(
+        Driver::Nfs,
+        &["nfs-publish", "node-publish"],
+        caught(
+            "publish-timeout-abandons-mount",
+            &[("nfs-publish.frozen-server-is-an-error", Fail)],
+            &["nfs-publish.*"],
+        ),
+    ),
+    of(
+        Driver::Nfs,
+        &["nfs-publish", "nfs-bg", "node-publish"],
+        caught(
+            "mount-error-swallowed",
+            &[
+                ("nfs-publish.denied-access-is-an-error", Fail),
+                ("nfs-publish.stopped-server-is-an-error", Fail),
+                ("nfs-publish.missing-export-is-an-error", Fail),
+                ("nfs-publish.version-not-served-is-an-error", Fail),
+            ],
+            &["nfs-publish.*", "node-publish.unknown-volume-is-not-found"],
+        ),
+    ),
+    of(
+        Driver::Nfs,
+        &["nfs-version", "node-publish"],
+        caught(
+            "mount-flags-dropped",
+            &[
+                ("node-publish.mount-flags-are-in-force", Fail),
+                ("nfs-version.is-as-asked", Fail),
+            ],
+            &[],
+        ),
+    ),
+    of(
+        Driver::Nfs,
+        &["node-publish"],
+        caught(
+            "readonly-flag-ignored",
+            &[("node-publish.read-only-takes-no-write", Fail)],
+            &[
+                "node-publish.read-only-leaves-the-writer",
+                "node-publish.other-arguments-are-not-ok",
+            ],
+        ),
+    ),
+    of(
+        Driver::Nfs,
+        &["node-publish", "node-unpublish"],
+        caught(
+            "stack-on-repeat-publish",
+            &[("node-publish.repeat-mounts-once", Fail)],
+            &["node-publish.twice-at-once-mounts-once"],
+        ),
+    ),
+    of(
+        Driver::Nfs,
+        &["nfs-frozen", "node-stats"],
+        caught(
+            "stats-block-forever",
+            &[
+                ("nfs-frozen.stats-come-to-an-end", Warn),
+                ("nfs-frozen.others-go-on", Warn),
+            ],
+            &["nfs-frozen.*"],
+        ),
+    ),
+    of(
+        Driver::Nfs,
+        &["nfs-stale", "node-unpublish"],
+        caught(
+            "estale-blocks-unpublish",
+            &[("nfs-stale.unpublish-works", Warn)],
+            &[],
+        ),
+    ),
+    of(
+        Driver::Nfs,
+        &["nfs-stale", "node-publish"],
+        caught(
+            "already-mounted-no-health-check",
+            &[("nfs-stale.repeat-is-not-ok", Warn)],
+            &[],
+        ),
+    ),
+    of(
+        Driver::Nfs,
+        &["nfs-frozen", "node-publish"],
+        caught(
+            "global-mutex",
+            &[("nfs-frozen.others-go-on", Warn)],
+            &["nfs-frozen.*"],
+        ),
+    ),
+    of(
+        Driver::NfsGiven,
+        &["node-publish"],
+        caught(
+            "same-handle-context-ignored",
+            &[("node-publish.context-decides", Fail)],
+            &[],
+        ),
+    ),
+    of(
+        Driver::Nfs,
+        &["node-publish"],
+        caught(
+            "chmod-on-publish",
+            &[("node-publish.mode-is-kept", Warn)],
+            &[],
+        ),
+    ),
+    of(
+        Driver::Nfs,
+        &["delete-volume", "create-volume"],
+        caught(
+            "delete-removes-parent",
+            &[("delete-volume.leaves-the-others", Fail)],
+            // Whoever deletes a volume deletes all others.
+            &["*"],
+        ),
+    ),
+    of(
+        Driver::Nfs,
+        &["driver.", "node-publish"],
+        caught("secret-in-log", &[("driver.keeps-secrets", Fail)], &[]),
+    ),
+    of(
+        Driver::Nfs,
+        &["delete-volume", "create-volume"],
+        caught(
+            "volume-id-traversal",
+            &[("delete-volume.stays-in-its-place", Fail)],
+            &[],
+        ),
+    ),
+    of(
+        Driver::Nfs,
+        &["node-publish", "node-unpublish"],
+        caught(
+            "target-dir-left",
+            &[("node-unpublish.target-is-removed", Fail)],
+            &[],
+        ),
+    ),
+    of(
+        Driver::Nfs,
+        &["node-unpublish"],
+        caught(
+            "unpublish-ok-still-mounted",
+            &[("node-unpublish.busy-is-not-ok", Fail)],
+            &["node-unpublish.data-survives-a-second-mount"],
+        ),
+    ),
+    of(
+        Driver::Nfs,
+        &["node-unpublish"],
+        caught(
+            "umount-once-then-removeall",
+            &[("node-unpublish.data-survives-a-second-mount", Fail)],
+            &["node-unpublish.busy-is-not-ok"],
+        ),
+    ),
+    of(
+        Driver::Nfs,
+        &["node-unpublish"],
+        caught(
+            "repeat-unpublish-fails",
+            &[("node-unpublish.repeat-is-ok", Fail)],
+            &[],
+        ),
+    ),
+    of(
+        Driver::NfsStaging,
+        &["node-publish", "node-stage"],
+        caught(
+            "publish-binds-unmounted-staging",
+            &[("node-publish.without-stage-is-refused", Fail)],
+            &[],
+        ),
+    ),
+    of(
+        Driver::NfsStaging,
+        &["node-unstage"],
+        caught(
+            "unstage-ok-still-mounted",
+            &[("node-unstage.busy-is-not-ok", Fail)],
+            &[],
+        ),
+    ),
+    of(
+        Driver::NfsStaging,
+        &["node-publish"],
+        caught(
+            "ro-bind-single-call",
+            &[("node-publish.read-only-takes-no-write", Fail)],
+            &["node-publish.read-only-leaves-the-writer"],
+        ),
+    ),
+    of(
+        Driver::Nfs,
+        &[
+            "node-publish.target",
+            "node-publish.mount-reaches",
+            "node-stats",
+        ],
+        caught(
+            "mount-in-private-namespace",
+            &[("node-publish.mount-reaches-the-node", Fail)],
+            &[],
+        ),
+    ),
+    of(
+        Driver::Nfs,
+        &["node-publish.target", "node-publish.mount-reaches"],
+        caught(
+            "published-nothing",
+            &[("node-publish.target-is-mounted", Fail)],
+            &[],
+        ),
+    ),
+    of(
+        Driver::Nfs,
+        &["node-publish.volumes-are-apart", "node-publish.target"],
+        caught(
+            "wrong-volume",
+            &[("node-publish.volumes-are-apart", Fail)],
+            &["*"],
+        ),
+    ),
+    of(
+        Driver::Nfs,
+        &["node-stats"],
+        caught("wrong-stats", &[("node-stats.numbers-are-true", Fail)], &[]),
+    ),
+    of(
+        Driver::Nfs,
+        &["node-stats"],
+        caught(
+            "stats-of-parent-fs",
+            &[("node-stats.not-of-the-nodes-disk", Fail)],
+            &["node-stats.numbers-are-true"],
+        ),
+    ),
+    of(
+        Driver::Nfs,
+        &["node-publish.single", "node-publish.two"],
+        caught(
+            "snsw-not-enforced",
+            &[("node-publish.single-writer-is-single", Warn)],
+            &[],
+        ),
+    ),
+    of(
+        Driver::Nfs,
+        &["driver.", "node-get-capabilities"],
+        caught(
+            "unadvertised-rpc-panics",
+            &[("driver.stays-alive", Fail)],
+            &[],
+        ),
+    ),
+    of(
+        Driver::Nfs,
+        &["driver.", "node-publish.capability"],
+        caught("edge-request-panics", &[("driver.stays-alive", Fail)], &[]),
+    ),
+    of(
+        Driver::Nfs,
+        &["driver.answers", "node-publish.target"],
+        caught("never-answers", &[("driver.answers-every-call", Fail)], &[]),
+    ),
+    of(
+        Driver::Nfs,
+        &["driver.gathers"],
+        caught("zombie-children", &[("driver.gathers-nothing", Fail)], &[]),
+    ),
+    of(
+        Driver::Nfs,
+        &["node-unpublish"],
+        caught(
+            "lock-not-released",
+            &[("node-unpublish.busy-is-not-ok", Fail)],
+            &["*"],
+        ),
+    ),
+    of(
+        Driver::Nfs,
+        &["node-publish.target"],
+        not_yet(
+            "already-mounted-no-identity-check",
+            "no check mounts another volume at the path first",
+        ),
+    ),
+    of(
+        Driver::Nfs,
+        &["node-unpublish"],
+        not_yet(
+            "lazy-umount-hides-busy",
+            "no check asks whether the volume is still in use after an unmount",
+        ),
+    ),
+    of(
+        Driver::Nfs,
+        &["node-publish.target"],
+        not_yet(
+            "secret-in-argv",
+            "no check reads the arguments of what the driver runs",
+        ),
+    ),
+    of(
+        Driver::NfsStaging,
+        &["node-stage"],
+        not_yet(
+            "stage-error-dir-then-ok",
+            "no check makes a stage fail once and repeats it",
+        ),
+    ),
+    of(
+        Driver::Nfs,
+        &["node-publish.target"],
+        not_yet(
+            "stale-socket-crashloop",
+            "no check kills the driver and starts it again",
+        ),
+    ),
+    of(
+        Driver::Nfs,
+        &["node-publish.target"],
+        not_yet(
+            "state-on-private-path",
+            "no check kills the driver and starts it again",
+        ),
+    ),
+];
