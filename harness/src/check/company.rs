@@ -23,6 +23,14 @@ pub struct Company {
 }
 
 impl Company {
+    fn since(began: Instant) -> Self {
+        let ended = Instant::now();
+        Self {
+            took: ended - began,
+            ended,
+        }
+    }
+
     /// They went on as usual while other calls hung that ended then; `usual` is how
     /// long they take with nothing in their way.
     ///
@@ -32,8 +40,8 @@ impl Company {
         let long = self.took > usual.took * 3 + Duration::from_secs(1);
         if long && self.ended > hung_until {
             return Err(Stop::fail(format!(
-                "calls for a volume on a healthy server took {:.1} s in place of {:.1} s: they waited until a call \
-                 for a volume on a dead server came to its end",
+                "calls for a volume that is well took {:.1} s in place of {:.1} s: they waited until a call \
+                 for one that hangs came to its end",
                 self.took.as_secs_f64(),
                 usual.took.as_secs_f64()
             )));
@@ -103,6 +111,18 @@ impl Published<'_> {
     /// # Errors
     /// A call was refused, or had no answer.
     pub async fn goes_on(&self) -> Result<Company, Stop> {
+        let began = Instant::now();
+        self.goes_on_where_it_is().await?;
+        due(self.unpublish_into_fault().await?, "NodeUnpublishVolume")?;
+        due(self.publish_again_into_fault().await?, "NodePublishVolume")?;
+        Ok(Company::since(began))
+    }
+
+    /// The same, and it is not moved: it is probed and measured.
+    ///
+    /// # Errors
+    /// A call was refused, or had no answer.
+    pub async fn goes_on_where_it_is(&self) -> Result<Company, Stop> {
         let cx = self.cx();
         let began = Instant::now();
         due(
@@ -112,13 +132,7 @@ impl Published<'_> {
         if cx.facts().node_can(NodeRpc::GetVolumeStats) {
             due(self.stats_into_fault().await?, "NodeGetVolumeStats")?;
         }
-        due(self.unpublish_into_fault().await?, "NodeUnpublishVolume")?;
-        due(self.publish_again_into_fault().await?, "NodePublishVolume")?;
-        let ended = Instant::now();
-        Ok(Company {
-            took: ended - began,
-            ended,
-        })
+        Ok(Company::since(began))
     }
 }
 
@@ -136,6 +150,6 @@ fn due<T>(asked: Option<Asked<T>>, rpc: &str) -> Checked {
         None => format!("{rpc} had no answer within {AWAY:?}"),
     };
     Err(Stop::fail(format!(
-        "{what} for a volume on a healthy server, while calls for one on a dead server were under way"
+        "{what} for a volume that is well, while calls for one that hangs were under way"
     )))
 }

@@ -39,7 +39,7 @@ pub(super) fn filled(
     claim: &VolumeClaim,
     parameters: &StringMap,
 ) -> Result<HashMap<String, String>, Stop> {
-    let values = Values::of(cx, claim.number, claim.want.server)?;
+    let values = Values::of(cx, claim.number, &claim.want)?;
     let filled = expand_map(parameters, &values.pairs());
     let filled = filled.map_err(|error| Stop::ours("fill in the parameters", error))?;
     Ok(filled.into_iter().collect())

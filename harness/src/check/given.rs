@@ -36,7 +36,7 @@ pub(super) async fn take(cx: &Cx, want: Want, kind: Kind) -> Result<VolumeClaim,
         }
     };
     let number = cx.session.number();
-    let values = values(cx, number, want.server, index)?;
+    let values = values(cx, number, &want, index)?;
     let given = given
         .instance(&values.pairs())
         .map_err(|error| Stop::ours("fill in a volume's id", error))?;
@@ -45,14 +45,13 @@ pub(super) async fn take(cx: &Cx, want: Want, kind: Kind) -> Result<VolumeClaim,
 
 /// What its id and contexts are filled in with. On a server of the lab's, each
 /// volume has a folder of its own; one with a fixed id keeps it.
-fn values(cx: &Cx, number: u64, server: Option<u32>, index: Option<usize>) -> Result<Values, Stop> {
-    let values = Values::of(cx, number, server)?;
-    let Some(servers) = &cx.session.servers else {
+fn values(cx: &Cx, number: u64, want: &Want, index: Option<usize>) -> Result<Values, Stop> {
+    let values = Values::of(cx, number, want)?;
+    let (Some(servers), None) = (&cx.session.servers, &want.share) else {
         return Ok(values);
     };
     let name = index.map_or_else(|| format!("v{number}"), |index| format!("s{index}"));
-    let share = servers.get(server.unwrap_or_default())?.folder(&name);
-    let share = share.map_err(|error| Stop::ours("make a folder to export", error))?;
+    let share = servers.folder(want.server.unwrap_or_default(), &name)?;
     Ok(values.with_share(share))
 }
 

@@ -1,13 +1,14 @@
 //! The NFS servers of a run: one for all volumes, and one for each check that
 //! does harm to its own.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::cx::Cx;
 use super::stop::Stop;
-use crate::lab::Journal;
-use crate::lab::nfs::{NfsError, NfsServer};
+use crate::lab::{Journal, NfsError, NfsServer, Serve};
 
 /// The servers, by number. The first is the one for all volumes; nobody does harm
 /// to it.
@@ -29,7 +30,7 @@ impl Servers {
             journal,
             made: Mutex::default(),
         };
-        servers.one_more()?;
+        servers.one_more(Serve::ALL)?;
         Ok(servers)
     }
 
@@ -38,10 +39,10 @@ impl Servers {
     }
 
     /// Starts another. Blocks, one at a time.
-    fn one_more(&self) -> Result<u32, NfsError> {
+    fn one_more(&self, serve: Serve) -> Result<u32, NfsError> {
         let mut made = self.made();
         let number = u32::try_from(made.len()).unwrap_or(u32::MAX);
-        let server = NfsServer::start(&self.folder, number, &self.journal)?;
+        let server = NfsServer::start_with(serve, &self.folder, number, &self.journal)?;
         made.push(Arc::new(server));
         Ok(number)
     }
@@ -53,6 +54,18 @@ impl Servers {
         server
             .cloned()
             .ok_or_else(|| Stop::Ours(format!("there is no NFS server {number}")))
+    }
+
+    /// A folder for one volume alone below what a server exports, as a client names
+    /// it; made where it is missing.
+    pub(super) fn folder(&self, number: u32, name: &str) -> Result<String, Stop> {
+        let server = self.get(number)?;
+        let folder = server.content(server.share()).join(name);
+        let wrong = |error| Stop::ours(format!("make {}", folder.display()), error);
+        std::fs::create_dir_all(&folder).map_err(wrong)?;
+        // Whoever the workload is, it may write.
+        std::fs::set_permissions(&folder, Permissions::from_mode(0o777)).map_err(wrong)?;
+        Ok(format!("{}/{name}", server.share()))
     }
 
     /// Heals them all: whatever still waits for one of them comes to its end.
@@ -81,11 +94,19 @@ impl Cx {
     /// # Errors
     /// None can be started here.
     pub async fn server(&self) -> Result<Server<'_>, Stop> {
+        self.server_for(Serve::ALL).await
+    }
+
+    /// The same for some versions of NFS only.
+    ///
+    /// # Errors
+    /// None can be started here.
+    pub async fn server_for(&self, serve: Serve) -> Result<Server<'_>, Stop> {
         let Some(servers) = self.session.servers.clone() else {
             return Err(Stop::no_host("an NFS server of the lab"));
         };
         let starting = tokio::task::spawn_blocking(move || {
-            let number = servers.one_more()?;
+            let number = servers.one_more(serve)?;
             Ok((number, servers.get(number)))
         });
         let started: Result<_, NfsError> = starting
@@ -107,9 +128,6 @@ impl Cx {
     }
 }
 
-/// One way to do harm, or to undo it.
-type Fault = fn(&NfsServer) -> Result<(), NfsError>;
-
 impl Server<'_> {
     /// Its number in the run.
     pub(super) fn number(&self) -> u32 {
@@ -121,7 +139,11 @@ impl Server<'_> {
         self.server.address()
     }
 
-    async fn suffers(&self, what: &str, fault: Fault) -> Result<(), Stop> {
+    async fn suffers(
+        &self,
+        what: &str,
+        fault: impl FnOnce(&NfsServer) -> Result<(), NfsError> + Send + 'static,
+    ) -> Result<(), Stop> {
         let server = self.server.clone();
         let done = tokio::task::spawn_blocking(move || fault(&server));
         let wrong =
@@ -158,16 +180,25 @@ impl Server<'_> {
             .await
     }
 
-    /// Lets it answer no request to mount, and serve what is mounted.
+    /// One more share of it, a file system of its own.
     ///
     /// # Errors
     /// Our own.
-    pub async fn hang_mounts(&self) -> Result<(), Stop> {
-        self.suffers(
-            "requests to mount are not answered, and what is mounted is served",
-            NfsServer::hang_mounts,
-        )
-        .await
+    pub async fn another_share(&self) -> Result<String, Stop> {
+        let server = self.server.clone();
+        let made = tokio::task::spawn_blocking(move || server.export("another"));
+        let wrong = |error: &dyn std::fmt::Display| Stop::ours("export one more share", error);
+        made.await.map_err(|e| wrong(&e))?.map_err(|e| wrong(&e))
+    }
+
+    /// Lets one share of it hang, and serve what is mounted of the others.
+    ///
+    /// # Errors
+    /// Our own.
+    pub async fn hang(&self, share: &str) -> Result<(), Stop> {
+        let hangs = share.to_owned();
+        let what = format!("{share} hangs, and its other share does not");
+        self.suffers(&what, move |server| server.hang(&hangs)).await
     }
 
     /// Lets it refuse us.

@@ -2,6 +2,7 @@
 
 use super::cx::Cx;
 use super::stop::Stop;
+use super::volume::Want;
 use crate::config::{NFS_SERVER, NFS_SHARE};
 
 /// The run, the volume's number, and its server where the lab has any.
@@ -9,17 +10,20 @@ use crate::config::{NFS_SERVER, NFS_SHARE};
 pub(super) struct Values(Vec<(&'static str, String)>);
 
 impl Values {
-    /// For the volume with this number, on this server of the lab's; none: the one
-    /// for all.
-    pub(super) fn of(cx: &Cx, number: u64, server: Option<u32>) -> Result<Self, Stop> {
+    /// For the volume with this number, on the server and share that it is wanted on.
+    pub(super) fn of(cx: &Cx, number: u64, want: &Want) -> Result<Self, Stop> {
         let mut values = vec![
             ("n", number.to_string()),
             ("run", cx.session.run_id.clone()),
         ];
         if let Some(servers) = &cx.session.servers {
-            let server = servers.get(server.unwrap_or_default())?;
+            let server = servers.get(want.server.unwrap_or_default())?;
+            let share = want.share.clone();
             values.push((NFS_SERVER, server.address().to_owned()));
-            values.push((NFS_SHARE, server.share().to_owned()));
+            values.push((
+                NFS_SHARE,
+                share.unwrap_or_else(|| server.share().to_owned()),
+            ));
         }
         Ok(Self(values))
     }

@@ -34,6 +34,8 @@ pub struct Want {
     pub odd_size: bool,
     /// The NFS server of the lab's that it lies on; none: the one for all.
     pub server: Option<u32>,
+    /// Its share on that server; none: the first.
+    pub share: Option<String>,
 }
 
 impl Want {
@@ -47,6 +49,7 @@ impl Want {
             fresh: false,
             odd_size: false,
             server: None,
+            share: None,
         }
     }
 
@@ -86,6 +89,14 @@ impl Want {
     pub fn on(self, server: &Server<'_>) -> Self {
         Self {
             server: Some(server.number()),
+            ..self
+        }
+    }
+
+    /// The same, on this share of that server.
+    pub fn share(self, share: &str) -> Self {
+        Self {
+            share: Some(share.to_owned()),
             ..self
         }
     }

@@ -13,7 +13,7 @@ use crate::check::{Facts, Patience, Servers, Session, Watches};
 use crate::client::{Answer, Client, Deadlines, History};
 use crate::config::{Config, Endpoint, expand};
 use crate::lab::{
-    DriverCommand, DriverProcess, Entry, Form, Layout, PathMap, Roots, RunFolder, nfs,
+    DriverCommand, DriverProcess, Entry, Form, Layout, PathMap, Roots, RunFolder, nfs_missing,
 };
 use crate::node::{self, Host, MountTable, ProcessId};
 
@@ -146,7 +146,7 @@ async fn nfs_lab(
     if !config.uses_nfs_lab() {
         return (None, None);
     }
-    if let Some(why) = setup.cannot_mount.clone().or_else(nfs::missing) {
+    if let Some(why) = setup.cannot_mount.clone().or_else(nfs_missing) {
         return (None, Some(why));
     }
     let (place, journal) = (folder.path().join("nfs"), folder.journal().clone());

@@ -4,6 +4,8 @@
 use csi_harness::check;
 use csi_harness::check::{Check, Checked, Cx, Need, Server, Stop, Volume, Want};
 
+use csi_harness::lab::Serve;
+
 use crate::spec;
 
 pub(super) static CHECKS: &[&Check] = &[
@@ -150,7 +152,7 @@ check! {
 }
 
 async fn version(cx: &Cx) -> Checked {
-    let (server, volume) = volume(cx).await?;
-    // NFS 2 is served by no kernel since 6.2, and by none of ours.
-    is_an_error(&server, volume, &["nfsvers=2"]).await
+    let server = cx.server_for(Serve::V4_2).await?;
+    let volume = cx.volume(Want::any().on(&server)).await?;
+    is_an_error(&server, volume, &["nfsvers=3", "nolock"]).await
 }

@@ -10,6 +10,7 @@ use crate::spec;
 
 pub(super) static CHECKS: &[&Check] = &[
     &COMES_BACK,
+    &NEIGHBOURS_GO_ON,
     &OTHERS_GO_ON,
     &REPEAT_IS_NOT_OK,
     &STALE_UNPUBLISH,
@@ -74,6 +75,45 @@ async fn others_go_on(cx: &Cx) -> Checked {
         Ok::<_, Stop>(Instant::now())
     };
     let (hung_until, others) = tokio::join!(hangs, alive.goes_on());
+    others?.did_not_wait(hung_until?, usual)
+}
+
+check! {
+    /// While one share of a server hangs, volumes on its other shares are measured.
+    ///
+    /// A driver that keeps one lock or one helper for each server makes a single
+    /// volume everybody's trouble.
+    NEIGHBOURS_GO_ON = "nfs-frozen.neighbours-go-on",
+    clauses: [spec::GENERAL_HANG_OTHERS_GO_ON, spec::NODE_STATS_BOUNDED_TIME],
+    needs: Need::All(&[Need::MOUNT, Need::NfsLab, Need::Consent(Allow::Hang)]),
+    phase: Alone,
+    volumes: 3, calls: 34,
+    seen_in: ["kubernetes-csi/csi-driver-nfs#1271" => "one hung mount made every later publish of that server fail for hours"],
+    look_at: "what is locked, and by which name: the volume's, not the server's",
+    run: neighbours_go_on,
+}
+
+async fn neighbours_go_on(cx: &Cx) -> Checked {
+    let server = cx.server().await?;
+    let share = server.another_share().await?;
+    let on = || Want::any().on(&server).more_flags(FORGETFUL);
+    let alive = cx.volume(on()).await?.stage().await?.publish("a").await?;
+    let dead = cx
+        .volume(on().share(&share))
+        .await?
+        .stage()
+        .await?
+        .publish("a")
+        .await?;
+    let next = cx.volume(on().share(&share)).await?;
+    let usual = alive.goes_on_where_it_is().await?;
+    server.hang(&share).await?;
+    let hangs = async {
+        let (stats, attempt) = tokio::join!(dead.stats_into_fault(), next.attempt("b", &[]));
+        let _ = (stats?, attempt?);
+        Ok::<_, Stop>(Instant::now())
+    };
+    let (hung_until, others) = tokio::join!(hangs, alive.goes_on_where_it_is());
     others?.did_not_wait(hung_until?, usual)
 }
 

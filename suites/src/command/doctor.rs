@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use csi_harness::check::{Check, Need};
+use csi_harness::lab::nfs_missing;
 use csi_harness::node::Host;
 use csi_harness::node::host::{Propagation, State};
 use csi_harness::report::table;
@@ -42,14 +43,26 @@ fn render(host: &Host, checks: &[&'static Check], width: usize) -> String {
             text += &table(&lines.map(|line| vec!["  ".to_owned(), line]), width);
         }
     }
-    text.push_str("\nmounts\n");
-    text + &table(
-        &[vec![
-            String::new(),
-            propagation(host.root_propagation).to_owned(),
-        ]],
-        width,
-    )
+    let mut section = |title: &str, line: &str| {
+        text += &format!("\n{title}\n");
+        text += &table(&[vec![String::new(), line.to_owned()]], width);
+    };
+    section("mounts", propagation(host.root_propagation));
+    section("NFS", &nfs(host));
+    text
+}
+
+/// Where the checks run that need servers of the lab.
+fn nfs(host: &Host) -> String {
+    match nfs_missing() {
+        None => "checks on NFS servers of the lab run here, on the kernel's own client and server"
+            .into(),
+        Some(why) => format!(
+            "checks on NFS servers of the lab cannot run on Linux {} as it is ({why}); a virtual machine runs them: \
+             ci/vm/run csi-conformance run --driver nfs",
+            host.kernel
+        ),
+    }
 }
 
 /// A word; why not stands below, where there is room.
@@ -79,6 +92,18 @@ fn lost(feature: &str, checks: &[&'static Check]) -> String {
             "against the built-in driver, the {} that need a volume",
             volumes()
         ),
+        "nfs" | "nfsd" => {
+            let of_lab = |need: &Need| matches!(need, Need::NfsLab | Need::NfsByContext);
+            format!(
+                "on servers of the lab the {} checks that do harm to one; against the built-in NFS driver the {} that \
+                 need a volume",
+                count(&of_lab),
+                volumes()
+            )
+        }
+        "mount-events" => {
+            "none: mountinfo is read again at each change, and who mounts is not told".to_owned()
+        }
         "ext4" | "xfs" | "btrfs" => {
             let cases = checks.iter().filter(|check| !check.axes.is_empty()).count();
             format!("against the built-in driver, the cases [{feature}] of {cases} checks")
