@@ -13,6 +13,7 @@ use super::errand::{pidfd_open, pidfd_signal, readable};
 use super::identity::FileIdentity;
 use super::journal::{self, Entry, Journal, JournalError};
 use super::loops;
+use super::nfs;
 use super::remove::{self, RemoveError};
 use super::unmount::{How, unmount_below, unmount_one};
 use crate::node::{ProcessId, host, mountinfo, process};
@@ -23,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What was done with one thing that a run had made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cleaned {
-    /// `process`, `mount`, `loop device`, `folder`, `volume`, `journal`.
+    /// `process`, `link`, `mount`, `loop device`, `folder`, `volume`, `journal`.
     pub what: &'static str,
     /// The path, device, or id.
     pub object: String,
@@ -109,7 +110,7 @@ impl Leftover {
     }
 
     /// Takes away what is left, in the order in which one holds the other:
-    /// processes, mounts, loop devices, folders; then the journal with its
+    /// processes, links, mounts, loop devices, folders; then the journal with its
     /// folder, unless something of ours is stuck.
     ///
     /// # Errors
@@ -143,6 +144,14 @@ impl Leftover {
                 report.extend(kill(*process, what));
                 let child = format!("child of {what}");
                 report.extend(family.into_iter().filter_map(|member| kill(member, &child)));
+            }
+        }
+        for entry in entries.iter().rev() {
+            if let Entry::Link { name, index } = entry
+                && this_boot
+            {
+                let then = nfs::let_go_of_link(name, *index);
+                report.extend(then.map(|then| cleaned("link", name.clone(), then)));
             }
         }
         for entry in entries.iter().rev() {

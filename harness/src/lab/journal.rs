@@ -85,6 +85,14 @@ pub enum Entry {
         /// What it is, for reading: `driver`, `holder`.
         what: String,
     },
+    /// A network link of ours. What is at its other end ends with the process
+    /// that was started for it, and takes the link along.
+    Link {
+        /// Its name.
+        name: String,
+        /// Its number, which no other link gets before the next boot.
+        index: u32,
+    },
     /// A volume that we asked a driver to make.
     Volume {
         /// Where the driver listens.

@@ -4,6 +4,9 @@
 //! loaded: a feature that a module would bring is said to be perhaps there.
 
 mod kernel;
+mod nfs;
+
+pub use self::nfs::{nfs_client, nfs_server};
 
 use super::block::about;
 use super::mountinfo::MountTable;
@@ -89,7 +92,12 @@ impl Host {
         ] {
             features.push(feature(name, file_system(&known, name, tool), used_for));
         }
-        features.push(feature("nfs", nfs(&known), "volumes from an NFS server"));
+        features.push(feature("nfs", nfs_client(), "volumes from an NFS server"));
+        features.push(feature(
+            "nfsd",
+            nfs_server(),
+            "NFS servers of our own, which stop, freeze and come back when they are told to",
+        ));
         features.push(feature(
             "fuse",
             fuse(&known),
@@ -178,21 +186,6 @@ fn file_system(known: &BTreeSet<String>, name: &str, tool: &str) -> Result<(), S
         (false, None) => Err(format!(
             "the kernel has no {name}, and {tool} is not installed"
         )),
-    }
-}
-
-fn nfs(known: &BTreeSet<String>) -> Result<(), String> {
-    let client = ["nfs", "nfs4", "nfsv4"];
-    let kernel = client
-        .iter()
-        .any(|n| known.contains(*n) || kernel::has_module(n));
-    match (kernel, find_tool("mount.nfs")) {
-        (true, Some(_)) => Ok(()),
-        (true, None) => Err("mount.nfs is not installed".to_owned()),
-        (false, Some(_)) => Err("the kernel has no NFS client".to_owned()),
-        (false, None) => {
-            Err("the kernel has no NFS client, and mount.nfs is not installed".to_owned())
-        }
     }
 }
 

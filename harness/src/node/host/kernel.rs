@@ -59,6 +59,11 @@ pub(super) fn capabilities() -> Vec<Feature> {
     CAPABILITIES.into_iter().map(one).collect()
 }
 
+/// Whether we have the capability with this number (capabilities(7)).
+pub(super) fn has_capability(number: u32) -> bool {
+    effective_capabilities().is_some_and(|set| set >> number & 1 == 1)
+}
+
 fn effective_capabilities() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/thread-self/status").ok()?;
     let set = status.lines().find_map(|l| l.strip_prefix("CapEff:"))?;

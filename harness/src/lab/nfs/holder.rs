@@ -1,0 +1,197 @@
+//! The namespaces of a server, and the process that holds them.
+//!
+//! Mount, network, host name and processes are the server's own. The holder is
+//! the first process of its process namespace: when it ends, the kernel kills
+//! every daemon in there, the last user of the mount namespace is gone, the
+//! nfsd file system in it is unmounted and with it the nfsd threads end
+//! (nfsd_umount), and the network namespace takes the link along. It reads from
+//! a pipe that only we can write to, so it ends when we do, also by SIGKILL.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::signal::{SigHandler, Signal, signal};
+
+use super::error::NfsError;
+use super::root;
+use crate::lab::errand::{pidfd_open, pidfd_signal};
+use crate::node::{ProcessId, process};
+
+/// How long the namespace may take to end with all that is in it.
+const DYING: Duration = Duration::from_secs(10);
+
+/// A process in namespaces of its own, and their owner.
+#[derive(Debug)]
+pub(super) struct Holder {
+    child: Child,
+    line: Option<ChildStdin>,
+    id: ProcessId,
+}
+
+impl Holder {
+    /// Makes the namespaces. `folder` is any existing folder; nothing is seen of
+    /// it outside.
+    pub(super) fn start(hostname: &str, folder: &Path) -> Result<Self, NfsError> {
+        let mut child = in_a_thread(|| {
+            unshare(
+                CloneFlags::CLONE_NEWNS
+                    | CloneFlags::CLONE_NEWNET
+                    | CloneFlags::CLONE_NEWUTS
+                    | CloneFlags::CLONE_NEWPID,
+            )
+            .map_err(|errno| Self::failed("make namespaces for", hostname, errno))?;
+            // Clients tell servers apart by the name that nfsd was started under.
+            nix::unistd::sethostname(hostname)
+                .map_err(|errno| Self::failed("set the host name", hostname, errno))?;
+            root::change(folder)?;
+            // The first child is the first process of the new namespace.
+            wait_for_our_end()
+                .spawn()
+                .map_err(|error| Self::failed("start a holder for", hostname, error))
+        })?;
+        let line = child.stdin.take();
+        let id = ProcessId::of(child.id())
+            .map_err(|error| Self::failed("look at the holder of", hostname, error))?;
+        Ok(Self { child, line, id })
+    }
+
+    /// The process, for the journal. It is not reaped before the server is
+    /// gone, so its number cannot become another's meanwhile.
+    pub(super) fn id(&self) -> ProcessId {
+        self.id
+    }
+
+    /// The server's root folder as we see it. Nothing is mounted on our side:
+    /// the kernel leads from here into the other namespace, and nowhere once
+    /// the holder is dead.
+    pub(super) fn root(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root", self.id.pid))
+    }
+
+    /// Does something in the server's namespaces: in a thread that is made for
+    /// it, enters them, and ends.
+    pub(super) fn inside<T: Send>(
+        &self,
+        work: impl FnOnce() -> Result<T, NfsError> + Send,
+    ) -> Result<T, NfsError> {
+        in_a_thread(|| {
+            self.enter().map_err(|error| NfsError::Io {
+                what: "enter",
+                object: format!("the namespaces of process {}", self.id.pid),
+                error,
+            })?;
+            work()
+        })
+    }
+
+    fn enter(&self) -> io::Result<()> {
+        // Threads share root and working directory unless told not to.
+        unshare(CloneFlags::CLONE_FS)?;
+        let kinds = [
+            ("pid", CloneFlags::CLONE_NEWPID),
+            ("uts", CloneFlags::CLONE_NEWUTS),
+            ("net", CloneFlags::CLONE_NEWNET),
+            // The last: the paths lie in our own.
+            ("mnt", CloneFlags::CLONE_NEWNS),
+        ];
+        for (name, kind) in kinds {
+            let namespace = File::open(format!("/proc/{}/ns/{name}", self.id.pid))?;
+            setns(namespace, kind)?;
+        }
+        Ok(())
+    }
+
+    /// The server's daemons with this name.
+    pub(super) fn daemons(&self, name: &str) -> io::Result<Vec<ProcessId>> {
+        let all = process::children(self.id.pid)?;
+        let named = all.iter().filter(|p| p.comm == name && !p.is_zombie());
+        Ok(named.map(|p| p.id).collect())
+    }
+
+    /// Sends a signal to the daemons with this name.
+    pub(super) fn signal(&self, name: &str, signal: Signal) -> Result<(), NfsError> {
+        let sent = self.daemons(name).and_then(|daemons| {
+            daemons.iter().try_for_each(|daemon| {
+                let handle = pidfd_open(daemon.pid.cast_signed())?;
+                // Read after the handle is held: it is that one.
+                if daemon.alive() {
+                    pidfd_signal(&handle, signal)?;
+                }
+                Ok(())
+            })
+        });
+        sent.map_err(|error| Self::failed("send a signal to", name, error))
+    }
+
+    /// Ends the namespaces with all processes in them.
+    pub(super) fn end(&mut self) -> Result<(), NfsError> {
+        self.line = None;
+        let _ = self.child.kill();
+        let until = Instant::now() + DYING;
+        while Instant::now() < until {
+            match self.child.try_wait() {
+                Ok(None) => thread::sleep(Duration::from_millis(2)),
+                _ => return Ok(()),
+            }
+        }
+        let error = io::Error::other(format!("it did not end within {DYING:?}"));
+        Err(Self::failed(
+            "end",
+            &format!("process {} with its daemons", self.id.pid),
+            error,
+        ))
+    }
+
+    fn failed(what: &'static str, object: &str, error: impl Into<io::Error>) -> NfsError {
+        NfsError::Io {
+            what,
+            object: object.to_owned(),
+            error: error.into(),
+        }
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        // What does not end is told by who ends it, or cleans.
+        let _ = self.end();
+    }
+}
+
+/// What the holder does: it waits for the end of its input, and has the kernel
+/// reap what the daemons leave.
+fn wait_for_our_end() -> Command {
+    let mut command = Command::new("cat");
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    // SAFETY: signal is a plain system call; nothing is allocated or locked.
+    unsafe {
+        command.pre_exec(|| {
+            signal(Signal::SIGCHLD, SigHandler::SigIgn)?;
+            Ok(())
+        });
+    }
+    command
+}
+
+/// Namespaces belong to threads: what is entered here is left with its end.
+fn in_a_thread<T: Send>(work: impl FnOnce() -> Result<T, NfsError> + Send) -> Result<T, NfsError> {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new()
+            .name("nfs-server".into())
+            .spawn_scoped(scope, work)
+            .map_err(|error| Holder::failed("start", "a thread", error))?;
+        thread.join().unwrap_or_else(|_| {
+            let error = io::Error::other("it panicked");
+            Err(Holder::failed("run", "a thread", error))
+        })
+    })
+}
