@@ -19,14 +19,22 @@ const FAN_EVENT_INFO_TYPE_MNT: u8 = 7;
 
 /// What the kernel said.
 #[derive(Debug)]
-pub(super) enum Said {
-    /// The mount with this unique id came.
-    Attached(u64, Option<Actor>),
+pub(super) struct Said {
+    pub(super) what: News,
+    /// Who did it; not told of a process in a pid namespace that we do not see.
+    pub(super) by: Option<Actor>,
+}
+
+/// What happened, to the mount with this unique id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum News {
+    /// It came.
+    Attached(u64),
     /// It went.
-    Detached(u64, Option<Actor>),
+    Detached(u64),
     /// Some mount was moved, with all that lies on it.
-    Moved(Option<Actor>),
-    /// More happened than it kept.
+    Moved,
+    /// More happened than the kernel kept.
     Overflow,
 }
 
@@ -151,19 +159,19 @@ fn parse_one(event: &[u8]) -> Option<Said> {
         // A record without any length would be read for ever.
         records = records.get(len..).filter(|_| len > 0)?;
     }
-    if mask & libc::FAN_Q_OVERFLOW != 0 {
-        return Some(Said::Overflow);
-    }
-    // 0: in a pid namespace that we do not see.
+    // 0: a process that we do not see, or none.
     let pid = u32::try_from(pid).ok().filter(|&pid| pid != 0);
     let by = pid.map(|pid| Actor { pid, handle });
-    let id = id?;
-    match (mask & FAN_MNT_ATTACH != 0, mask & FAN_MNT_DETACH != 0) {
-        (true, true) => Some(Said::Moved(by)),
-        (true, false) => Some(Said::Attached(id, by)),
-        (false, true) => Some(Said::Detached(id, by)),
-        (false, false) => None,
-    }
+    let attached = mask & FAN_MNT_ATTACH != 0;
+    let detached = mask & FAN_MNT_DETACH != 0;
+    let what = match (attached, detached, id) {
+        _ if mask & libc::FAN_Q_OVERFLOW != 0 => News::Overflow,
+        (true, true, _) => News::Moved,
+        (true, false, Some(id)) => News::Attached(id),
+        (false, true, Some(id)) => News::Detached(id),
+        _ => return None,
+    };
+    Some(Said { what, by })
 }
 
 fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
@@ -216,25 +224,17 @@ mod tests {
                 &[&record(99, b"what is to come"), &mount(903)],
             ),
         ];
-        let said = parse(&bytes.concat());
-        assert!(
-            matches!(
-                &said[..],
-                [
-                    Said::Attached(
-                        900,
-                        Some(Actor {
-                            pid: 17,
-                            handle: None
-                        })
-                    ),
-                    Said::Detached(901, None),
-                    Said::Moved(Some(Actor { pid: 18, .. })),
-                    Said::Overflow,
-                    Said::Attached(903, Some(Actor { pid: 19, .. })),
-                ]
-            ),
-            "{said:?}"
+        let one = |said: Said| (said.what, said.by.map(|by| by.pid));
+        let said: Vec<_> = parse(&bytes.concat()).into_iter().map(one).collect();
+        assert_eq!(
+            said,
+            [
+                (News::Attached(900), Some(17)),
+                (News::Detached(901), None),
+                (News::Moved, Some(18)),
+                (News::Overflow, None),
+                (News::Attached(903), Some(19)),
+            ]
         );
     }
 
