@@ -42,9 +42,9 @@ pub(super) enum News {
 #[derive(Debug)]
 pub(super) struct Actor {
     pub(super) pid: u32,
-    /// A handle on it; none where it has been reaped by now, so that the pid
-    /// may be another's.
-    pub(super) handle: Option<OwnedFd>,
+    /// It had not been reaped when the event was read. Otherwise the pid may be
+    /// another's.
+    pub(super) is_there: bool,
 }
 
 /// A fanotify group that watches one mount namespace.
@@ -54,8 +54,9 @@ pub(super) struct Group {
     room: Vec<u8>,
 }
 
-/// Room for more than a thousand events at a time.
-const ROOM: usize = 64 * 1024;
+/// Room for 85 events at a time: for each one the kernel opens a handle on the
+/// process that did it, and there are others here who need descriptors.
+const ROOM: usize = 4096;
 
 impl Group {
     /// Watches the namespace of which `/proc/PID/ns/mnt` was opened. The error
@@ -120,8 +121,7 @@ impl AsFd for Group {
 /// at 0, of this head at 6, the mask at 8, a descriptor at 16, the pid at 20.
 const HEAD: usize = 24;
 
-/// Reads events as the kernel wrote them. Each descriptor among them is owned
-/// from here on.
+/// Reads events as the kernel wrote them, and closes what it opened for them.
 fn parse(mut bytes: &[u8]) -> Vec<Said> {
     let mut all = Vec::new();
     while let Some(len) = number::<4>(bytes, 0).map(u32::from_ne_bytes) {
@@ -143,7 +143,7 @@ fn parse_one(event: &[u8]) -> Option<Said> {
     // Mount events come without one, but one that came would be ours to close.
     drop(own(i32::from_ne_bytes(number(event, 16)?)));
     let pid = i32::from_ne_bytes(number(event, 20)?);
-    let (mut id, mut handle) = (None, None);
+    let (mut id, mut is_there) = (None, false);
     let mut records = event.get(head..)?;
     // Each record: its type, a byte of padding, its length, and what it says.
     while let [kind, _, ..] = *records {
@@ -152,7 +152,8 @@ fn parse_one(event: &[u8]) -> Option<Said> {
         match kind {
             FAN_EVENT_INFO_TYPE_MNT => id = number(record, 8).map(u64::from_ne_bytes),
             libc::FAN_EVENT_INFO_TYPE_PIDFD => {
-                handle = number(record, 4).and_then(|fd| own(i32::from_ne_bytes(fd)));
+                let fd = number(record, 4).and_then(|fd| own(i32::from_ne_bytes(fd)));
+                is_there = fd.is_some();
             }
             _ => {}
         }
@@ -161,7 +162,7 @@ fn parse_one(event: &[u8]) -> Option<Said> {
     }
     // 0: a process that we do not see, or none.
     let pid = u32::try_from(pid).ok().filter(|&pid| pid != 0);
-    let by = pid.map(|pid| Actor { pid, handle });
+    let by = pid.map(|pid| Actor { pid, is_there });
     let attached = mask & FAN_MNT_ATTACH != 0;
     let detached = mask & FAN_MNT_DETACH != 0;
     let what = match (attached, detached, id) {

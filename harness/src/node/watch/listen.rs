@@ -139,9 +139,10 @@ fn who(actor: &Actor, last: &mut Last, register: &mut Register) -> Arc<Doer> {
     {
         return Arc::clone(doer);
     }
-    let doer = Arc::new(match actor.handle {
-        Some(_) => register.look_up(actor.pid),
-        None => Doer::gone(actor.pid),
+    let doer = Arc::new(if actor.is_there {
+        register.look_up(actor.pid)
+    } else {
+        Doer::gone(actor.pid)
     });
     *last = Some((actor.pid, Arc::clone(&doer)));
     doer
