@@ -4,9 +4,10 @@
 //! mount namespace of its own and mounts 10,000 things there, which end with
 //! it; without root only the parser is measured.
 
-use csi_harness::node::{Look, MountTable, look, statmount};
+use csi_harness::node::watch::{How, Namespace};
+use csi_harness::node::{Look, MountTable, Watch, look, statmount};
 use divan::{Bencher, black_box};
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MsFlags, mount, umount};
 use nix::sched::{CloneFlags, unshare};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -79,6 +80,23 @@ fn mountinfo_among_10_000(bencher: Bencher) {
 #[divan::bench]
 fn statmount_among_10_000(bencher: Bencher) {
     among_many(bencher, statmount::top_mount_at);
+}
+
+/// A mount that comes and goes, until the watch has both; `None` without one.
+#[divan::bench(args = [None, Some(How::Fanotify), Some(How::Poll)])]
+fn mount_and_unmount_watched_among_10_000(bencher: Bencher, how: Option<How>) {
+    let watch = how.map(|how| Watch::start(Namespace::Ours, how));
+    if let Some(Err(lacking)) = &watch {
+        println!("left out: {lacking}");
+        return;
+    }
+    let watch = watch.and_then(Result::ok);
+    among_many(bencher, |target| {
+        let at = target.with_file_name("volume");
+        let flags = MsFlags::empty();
+        mount(Some("x"), &at, Some("tmpfs"), flags, None::<&str>).and_then(|()| umount(&at))?;
+        Ok::<_, nix::Error>(watch.as_ref().map(Watch::sync))
+    });
 }
 
 #[divan::bench]

@@ -149,7 +149,8 @@ impl Watch {
 
     /// The same, and keeps only what happens at, below or above one of these
     /// paths; the rest is counted. A living node mounts a lot. The paths are
-    /// absolute, with no symbolic link in them, as the namespace has them.
+    /// absolute, with no symbolic link in them, as the namespace has them. What
+    /// was gone before it could be looked at may have been there, and is kept.
     ///
     /// # Errors
     /// As [`Watch::start`].

@@ -55,7 +55,7 @@ fn main() -> ExitCode {
     let mut trials = Vec::new();
     // Each of these, by either way.
     type OneWay = (&'static str, &'static [&'static str], fn(How) -> Done);
-    let both: [OneWay; 8] = [
+    let both: [OneWay; 9] = [
         ("tells_the_story", &[], story::told_by),
         ("leaves_alterations_out", &[], story::alterations),
         ("knows_what_was_there_at_the_start", &[], story::baseline),
@@ -70,6 +70,7 @@ fn main() -> ExitCode {
             &["loop", "ext4"],
             other::let_go,
         ),
+        ("another_root_directory_is_minded", &[], other::at_home),
         ("waits_for_a_late_mount", &[], ends::late_mount),
         ("ends_when_it_is_told_to", &[], ends::stopped),
     ];

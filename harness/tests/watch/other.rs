@@ -2,7 +2,7 @@
 
 use crate::{Done, Folder, SOON, until, wait};
 use csi_harness::node::watch::{Ended, How, Namespace, WatchError};
-use csi_harness::node::{ProcessId, Watch, loops};
+use csi_harness::node::{Host, ProcessId, Watch, loops};
 use std::error::Error;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
@@ -17,8 +17,14 @@ struct Shell {
 
 impl Shell {
     fn start(folder: &Path) -> Result<Self, Box<dyn Error>> {
+        Self::after("true", folder)
+    }
+
+    /// The same, after something was done and with what it did.
+    fn after(first: &str, folder: &Path) -> Result<Self, Box<dyn Error>> {
+        let script = format!("{first} && exec sh");
         let mut child = Command::new("unshare")
-            .args(["--mount", "--propagation", "private", "sh"])
+            .args(["--mount", "--propagation", "private", "sh", "-c", &script])
             .current_dir(folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -173,6 +179,51 @@ pub(crate) fn let_go(how: How) -> Done {
         [],
         "what ends with the namespace is no event"
     );
+    Ok(())
+}
+
+/// A process with another root directory knows its mounts by other paths. In a
+/// container that is the root of the namespace (pivot_root(2)), and the kernel
+/// tells the same paths; after chroot(2) it is not.
+pub(crate) fn at_home(how: How) -> Done {
+    let folder = Folder::new()?;
+    folder.sub("new")?;
+    let container = "mount --rbind / new && cd new && pivot_root . . && umount -l . && cd /";
+    let chroot = "mount --rbind / new && exec chroot new";
+    let chroot = format!("{chroot} sh -c 'cd / && exec sh'; false");
+    for (name, first) in [("container", container), ("chroot", &chroot)] {
+        let mut shell = Shell::after(first, folder.path())?;
+        shell.run("mkdir -p /tmp/at-home")?;
+        let asked = match name {
+            "chroot" => How::Auto,
+            _ => how,
+        };
+        let paths = [PathBuf::from("/tmp")];
+        let watch = Watch::start_at(Namespace::Of(shell.id()?), asked, &paths)?;
+        if asked == How::Auto {
+            let has_events = Host::look().has("mount-events");
+            let reason = format!(
+                "process {} has a root directory of its own",
+                shell.child.id()
+            );
+            assert_eq!(
+                watch.how().ends_with(&reason),
+                has_events,
+                "{}",
+                watch.how()
+            );
+            assert!(watch.how().starts_with("poll on mountinfo: "));
+        }
+        shell.run("mount -t tmpfs home /tmp/at-home")?;
+        watch.sync()?;
+        let events = watch.events();
+        let [event] = &events[..] else {
+            return Err(format!("{name}: {events:?}").into());
+        };
+        assert!(event.attaches_at(Path::new("/tmp/at-home")), "{event}");
+        shell.end()?;
+        until("the watch ends", || watch.ended().is_some())?;
+    }
     Ok(())
 }
 

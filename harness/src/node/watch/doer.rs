@@ -1,14 +1,17 @@
 //! Who mounted or unmounted?
 //!
 //! mount(8) ends a moment after it has mounted, so what `/proc` tells of it is
-//! read at once. Its arguments lie in its own memory, and reading them can wait
-//! for a process that hangs while its mappings change: a thread apart does
-//! that, and when it does not come back in time the arguments are left out.
+//! read at once, its arguments first. They lie in its own memory, and reading
+//! them waits for a process that hangs while it changes its mappings. The only
+//! thread of a process has just mounted and does not hang; of a process with
+//! more threads, which will live longer, a thread apart reads them, and when
+//! that does not come back in time they are left out.
 
-use super::super::process::{Process, arguments};
+use super::super::process::{self, Process};
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
@@ -75,8 +78,7 @@ impl Register {
             .name("csi-watch-who".to_owned())
             .spawn(move || {
                 for pid in asked {
-                    let text = std::fs::read(format!("/proc/{pid}/cmdline"));
-                    if answer.send((pid, text.unwrap_or_default())).is_err() {
+                    if answer.send((pid, read_arguments(pid))).is_err() {
                         return;
                     }
                 }
@@ -91,13 +93,18 @@ impl Register {
     /// The process with this pid, which had not been reaped a moment ago: the
     /// kernel gives a pid again only after all others had their turn.
     pub(super) fn look_up(&mut self, pid: u32) -> Doer {
-        self.begin(pid);
+        let arguments = if has_one_thread(pid) {
+            read_arguments(pid)
+        } else {
+            self.begin(pid);
+            self.finish(pid)
+        };
         let process = Process::of(pid).ok();
         let parents = process.as_ref().map(parents).unwrap_or_default();
         Doer {
             pid,
             process,
-            arguments: arguments(&self.finish(pid)),
+            arguments: process::arguments(&arguments),
             parents,
         }
     }
@@ -125,6 +132,18 @@ impl Register {
             Err(_) => Vec::new(),
         }
     }
+}
+
+/// The folder of its threads has a link for each, beside its own two. A process
+/// that is gone has none, and nothing to wait for.
+fn has_one_thread(pid: u32) -> bool {
+    let task = std::fs::metadata(format!("/proc/{pid}/task"));
+    task.map_or(true, |task| task.nlink() <= 3)
+}
+
+/// As they stand in /proc; empty where there is no such process any more.
+fn read_arguments(pid: u32) -> Vec<u8> {
+    std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()
 }
 
 fn parents(process: &Process) -> Vec<Process> {
@@ -171,6 +190,6 @@ mod tests {
         register.begin(pid);
         assert_eq!(asked.try_iter().count(), 1);
         answer.send((pid, b"a\0b c\0".to_vec())).expect("heard");
-        assert_eq!(arguments(&register.finish(pid)), ["a", "b c"]);
+        assert_eq!(process::arguments(&register.finish(pid)), ["a", "b c"]);
     }
 }

@@ -19,14 +19,22 @@ const FAN_EVENT_INFO_TYPE_MNT: u8 = 7;
 
 /// What the kernel said.
 #[derive(Debug)]
-pub(super) enum Said {
-    /// The mount with this unique id came.
-    Attached(u64, Option<Actor>),
+pub(super) struct Said {
+    pub(super) what: News,
+    /// Who did it; not told of a process in a pid namespace that we do not see.
+    pub(super) by: Option<Actor>,
+}
+
+/// What happened, to the mount with this unique id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum News {
+    /// It came.
+    Attached(u64),
     /// It went.
-    Detached(u64, Option<Actor>),
+    Detached(u64),
     /// Some mount was moved, with all that lies on it.
-    Moved(Option<Actor>),
-    /// More happened than it kept.
+    Moved,
+    /// More happened than the kernel kept.
     Overflow,
 }
 
@@ -34,9 +42,9 @@ pub(super) enum Said {
 #[derive(Debug)]
 pub(super) struct Actor {
     pub(super) pid: u32,
-    /// A handle on it; none where it has been reaped by now, so that the pid
-    /// may be another's.
-    pub(super) handle: Option<OwnedFd>,
+    /// It had not been reaped when the event was read. Otherwise the pid may be
+    /// another's.
+    pub(super) is_there: bool,
 }
 
 /// A fanotify group that watches one mount namespace.
@@ -46,8 +54,9 @@ pub(super) struct Group {
     room: Vec<u8>,
 }
 
-/// Room for more than a thousand events at a time.
-const ROOM: usize = 64 * 1024;
+/// Room for 85 events at a time: for each one the kernel opens a handle on the
+/// process that did it, and there are others here who need descriptors.
+const ROOM: usize = 4096;
 
 impl Group {
     /// Watches the namespace of which `/proc/PID/ns/mnt` was opened. The error
@@ -112,8 +121,7 @@ impl AsFd for Group {
 /// at 0, of this head at 6, the mask at 8, a descriptor at 16, the pid at 20.
 const HEAD: usize = 24;
 
-/// Reads events as the kernel wrote them. Each descriptor among them is owned
-/// from here on.
+/// Reads events as the kernel wrote them, and closes what it opened for them.
 fn parse(mut bytes: &[u8]) -> Vec<Said> {
     let mut all = Vec::new();
     while let Some(len) = number::<4>(bytes, 0).map(u32::from_ne_bytes) {
@@ -135,7 +143,7 @@ fn parse_one(event: &[u8]) -> Option<Said> {
     // Mount events come without one, but one that came would be ours to close.
     drop(own(i32::from_ne_bytes(number(event, 16)?)));
     let pid = i32::from_ne_bytes(number(event, 20)?);
-    let (mut id, mut handle) = (None, None);
+    let (mut id, mut is_there) = (None, false);
     let mut records = event.get(head..)?;
     // Each record: its type, a byte of padding, its length, and what it says.
     while let [kind, _, ..] = *records {
@@ -144,26 +152,27 @@ fn parse_one(event: &[u8]) -> Option<Said> {
         match kind {
             FAN_EVENT_INFO_TYPE_MNT => id = number(record, 8).map(u64::from_ne_bytes),
             libc::FAN_EVENT_INFO_TYPE_PIDFD => {
-                handle = number(record, 4).and_then(|fd| own(i32::from_ne_bytes(fd)));
+                let fd = number(record, 4).and_then(|fd| own(i32::from_ne_bytes(fd)));
+                is_there = fd.is_some();
             }
             _ => {}
         }
         // A record without any length would be read for ever.
         records = records.get(len..).filter(|_| len > 0)?;
     }
-    if mask & libc::FAN_Q_OVERFLOW != 0 {
-        return Some(Said::Overflow);
-    }
-    // 0: in a pid namespace that we do not see.
+    // 0: a process that we do not see, or none.
     let pid = u32::try_from(pid).ok().filter(|&pid| pid != 0);
-    let by = pid.map(|pid| Actor { pid, handle });
-    let id = id?;
-    match (mask & FAN_MNT_ATTACH != 0, mask & FAN_MNT_DETACH != 0) {
-        (true, true) => Some(Said::Moved(by)),
-        (true, false) => Some(Said::Attached(id, by)),
-        (false, true) => Some(Said::Detached(id, by)),
-        (false, false) => None,
-    }
+    let by = pid.map(|pid| Actor { pid, is_there });
+    let attached = mask & FAN_MNT_ATTACH != 0;
+    let detached = mask & FAN_MNT_DETACH != 0;
+    let what = match (attached, detached, id) {
+        _ if mask & libc::FAN_Q_OVERFLOW != 0 => News::Overflow,
+        (true, true, _) => News::Moved,
+        (true, false, Some(id)) => News::Attached(id),
+        (false, true, Some(id)) => News::Detached(id),
+        _ => return None,
+    };
+    Some(Said { what, by })
 }
 
 fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
@@ -216,25 +225,17 @@ mod tests {
                 &[&record(99, b"what is to come"), &mount(903)],
             ),
         ];
-        let said = parse(&bytes.concat());
-        assert!(
-            matches!(
-                &said[..],
-                [
-                    Said::Attached(
-                        900,
-                        Some(Actor {
-                            pid: 17,
-                            handle: None
-                        })
-                    ),
-                    Said::Detached(901, None),
-                    Said::Moved(Some(Actor { pid: 18, .. })),
-                    Said::Overflow,
-                    Said::Attached(903, Some(Actor { pid: 19, .. })),
-                ]
-            ),
-            "{said:?}"
+        let one = |said: Said| (said.what, said.by.map(|by| by.pid));
+        let said: Vec<_> = parse(&bytes.concat()).into_iter().map(one).collect();
+        assert_eq!(
+            said,
+            [
+                (News::Attached(900), Some(17)),
+                (News::Detached(901), None),
+                (News::Moved, Some(18)),
+                (News::Overflow, None),
+                (News::Attached(903), Some(19)),
+            ]
         );
     }
 

@@ -4,7 +4,7 @@ use super::super::mountinfo::{Mount, MountTable};
 use super::super::statmount::{self, UniqueMount};
 use super::WatchError;
 use super::doer::{Doer, Register};
-use super::group::{Actor, Group, Said};
+use super::group::{Actor, Group, News, Said};
 use super::known::Known;
 use super::namespace::Namespace;
 use super::source::{Life, Sink};
@@ -20,9 +20,9 @@ pub(super) struct Listen {
     group: Group,
     /// The id that the kernel gives to the namespace.
     namespace: u64,
-    /// The mount that all others lie on, where it is known. It goes only when
-    /// the namespace does, and then it is the first.
-    base: Option<u64>,
+    /// The mount that all others lie on. It goes only when the namespace does,
+    /// and then it is the first. 0, which no mount has, where it is not known.
+    base: u64,
     known: Known,
     register: Register,
 }
@@ -58,7 +58,7 @@ impl Listen {
         Ok(Ok(Self {
             group,
             namespace: id,
-            base: base(&all),
+            base: base(&all).unwrap_or_default(),
             known: Known::new(all),
             register,
         }))
@@ -87,28 +87,32 @@ impl Listen {
     }
 
     fn one(&mut self, said: Said, last: &mut Last, sink: &mut Sink) -> io::Result<Life> {
-        let (told, by) = match said {
-            Said::Attached(id, by) => {
+        let Said { what, by } = said;
+        if what == News::Detached(self.base) {
+            return Ok(Life::IsOver);
+        }
+        // Before all else: who mounts may end at once, and the mount stays.
+        let by = by.map(|by| who(&by, last, &mut self.register));
+        let told = match what {
+            News::Attached(id) => {
                 let found = statmount::in_namespace(self.namespace, id)?;
-                (Vec::from_iter(self.known.attached(id, found)), by)
+                Vec::from_iter(self.known.attached(id, found))
             }
-            Said::Detached(id, _) if Some(id) == self.base => return Ok(Life::IsOver),
-            Said::Detached(id, by) => (Vec::from_iter(self.known.detached(id)), by),
-            Said::Moved(by) => match self.all()? {
-                Some(all) => (self.known.moved(all), by),
-                None => return Ok(Life::IsOver),
-            },
-            Said::Overflow => {
-                sink.lost();
-                match self.all()? {
-                    Some(all) => (self.known.reread(all), None),
-                    None => return Ok(Life::IsOver),
+            News::Detached(id) => Vec::from_iter(self.known.detached(id)),
+            News::Moved | News::Overflow => {
+                let Some(all) = self.all()? else {
+                    return Ok(Life::IsOver);
+                };
+                if what == News::Moved {
+                    self.known.moved(all)
+                } else {
+                    sink.lost();
+                    self.known.reread(all)
                 }
             }
         };
         for told in told {
-            let register = &mut self.register;
-            sink.take(told, || who(by.as_ref()?, last, register));
+            sink.take(told, by.clone());
         }
         Ok(Life::GoesOn)
     }
@@ -129,18 +133,19 @@ impl Listen {
 /// Whom the last event was of: one process often does many things at once.
 type Last = Option<(u32, Arc<Doer>)>;
 
-fn who(actor: &Actor, last: &mut Last, register: &mut Register) -> Option<Arc<Doer>> {
+fn who(actor: &Actor, last: &mut Last, register: &mut Register) -> Arc<Doer> {
     if let Some((pid, doer)) = last
         && *pid == actor.pid
     {
-        return Some(Arc::clone(doer));
+        return Arc::clone(doer);
     }
-    let doer = Arc::new(match actor.handle {
-        Some(_) => register.look_up(actor.pid),
-        None => Doer::gone(actor.pid),
+    let doer = Arc::new(if actor.is_there {
+        register.look_up(actor.pid)
+    } else {
+        Doer::gone(actor.pid)
     });
     *last = Some((actor.pid, Arc::clone(&doer)));
-    Some(doer)
+    doer
 }
 
 /// The mounts at `/`: where the process is at home.

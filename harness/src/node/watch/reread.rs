@@ -57,7 +57,7 @@ impl Reread {
     pub(super) fn look(&mut self, sink: &mut Sink) -> io::Result<Life> {
         self.read()?;
         for told in self.table.next(&self.room) {
-            sink.take(told, || None);
+            sink.take(told, None);
         }
         sink.odd(self.table.odd());
         sink.hand_on();

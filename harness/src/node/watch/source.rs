@@ -88,9 +88,8 @@ impl Sink {
         }
     }
 
-    /// Who did it is looked up only for what is kept. What cannot be placed is
-    /// kept.
-    pub(super) fn take(&mut self, told: Told, doer: impl FnOnce() -> Option<Arc<Doer>>) {
+    /// What cannot be placed is kept.
+    pub(super) fn take(&mut self, told: Told, by: Option<Arc<Doer>>) {
         let matters = |mount: &Arc<Mount>| self.places.matter(&mount.point);
         if !told.mount.as_ref().is_none_or(matters) {
             self.batch.elsewhere += 1;
@@ -101,7 +100,7 @@ impl Sink {
             what: told.what,
             mount: told.mount,
             unique_id: told.unique_id,
-            by: doer(),
+            by,
         });
     }
 
