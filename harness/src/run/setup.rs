@@ -149,7 +149,7 @@ async fn nfs_lab(
     if let Some(why) = setup.cannot_mount.clone().or_else(nfs_missing) {
         return (None, Some(why));
     }
-    let (place, journal) = (folder.path().join("nfs"), folder.journal().clone());
+    let (place, journal) = (folder.path().to_owned(), folder.journal().clone());
     let starting = tokio::task::spawn_blocking(move || Servers::start(place, journal));
     match starting.await {
         Ok(Ok(servers)) => (Some(Arc::new(servers)), None),
