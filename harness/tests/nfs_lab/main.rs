@@ -1,6 +1,9 @@
 //! NFS servers for real. Needs root and a kernel with NFS: `ci/vm/run` has one.
 
 mod basic;
+mod gates;
+mod killed;
+mod trouble;
 mod world;
 
 use std::path::{Path, PathBuf};
@@ -15,8 +18,11 @@ type Tried = Result<(), Failed>;
 type Test = (&'static str, fn(&Path) -> Tried);
 
 fn main() -> ExitCode {
+    if std::env::var_os(killed::ROLE).is_some() {
+        return killed::play();
+    }
     let arguments = Arguments::from_args();
-    let tests: Vec<Test> = [basic::TESTS].concat();
+    let tests: Vec<Test> = [basic::TESTS, gates::TESTS, trouble::TESTS, killed::TESTS].concat();
     if let Some(lacks) = nfs_missing() {
         let ignored = |(name, _): Test| {
             let lacks = format!("this host lacks NFS: {lacks}");

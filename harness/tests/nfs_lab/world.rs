@@ -98,7 +98,13 @@ pub(crate) fn note(what: &str, begin: Instant) {
     let _ = writeln!(std::io::stderr(), "{what}: {:.2?}", begin.elapsed());
 }
 
-fn mount_command(server: &NfsServer, share: &str, options: &str, target: &Path) -> Command {
+/// mount(8), which tries again as the options say.
+pub(crate) fn mount_command(
+    server: &NfsServer,
+    share: &str,
+    options: &str,
+    target: &Path,
+) -> Command {
     let mut command = Command::new("mount");
     command
         .args(["-t", "nfs", "-o", options])

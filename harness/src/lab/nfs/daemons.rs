@@ -26,7 +26,7 @@ pub(super) fn remember_clients() -> Result<(), NfsError> {
     if find_tool("nfsdcld").is_none() {
         return Ok(());
     }
-    let folders = ["-p", "/run/rpc_pipefs/nfsd", "-s", "/var/lib/nfs/nfsdcld"];
+    let folders = ["-p", "/run/rpc_pipefs", "-s", "/var/lib/nfs/nfsdcld"];
     run("nfsdcld", &folders, "")
 }
 

@@ -26,9 +26,6 @@ const OPTIONS: &str = "rw,async,insecure,no_root_squash,no_subtree_check";
 /// writes, no subtree check, a number of its own.
 const FLAGS: u32 = 0x0002 | 0x0010 | 0x0020 | 0x0400 | 0x2000;
 
-/// TEST-NET-1 (RFC 5737): an address that nobody has.
-const NOBODY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
-
 /// For how many seconds our own answers are good.
 const GOOD_FOR: u64 = 24 * 60 * 60;
 
@@ -65,7 +62,7 @@ impl Export {
             fsid,
             gate: Gate::Open,
         };
-        export.open_to(client)?;
+        export.open_to(client, "sys")?;
         Ok(export)
     }
 
@@ -75,22 +72,21 @@ impl Export {
             return Ok(());
         }
         match self.gate {
-            Gate::Open => self.close_to(client)?,
-            Gate::Refused => self.close_to(NOBODY)?,
+            Gate::Open | Gate::Refused => self.close_to(client)?,
             Gate::Removed => {}
         }
         self.gate = Gate::Removed;
         match gate {
-            Gate::Open => self.open_to(client)?,
-            Gate::Refused => self.open_to(NOBODY)?,
+            Gate::Open => self.open_to(client, "sys")?,
+            Gate::Refused => self.open_to(client, "krb5")?,
             Gate::Removed => {}
         }
         self.gate = gate;
         Ok(())
     }
 
-    fn open_to(&self, client: Ipv4Addr) -> Result<(), NfsError> {
-        let options = format!("{OPTIONS},fsid={}", self.fsid);
+    fn open_to(&self, client: Ipv4Addr, security: &str) -> Result<(), NfsError> {
+        let options = format!("{OPTIONS},fsid={},sec={security}", self.fsid);
         let whom = format!("{client}:{}", self.share);
         run("exportfs", &["-i", "-o", &options, &whom], "")
     }

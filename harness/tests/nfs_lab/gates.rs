@@ -1,0 +1,145 @@
+//! Who is let in, and to what.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use csi_harness::lab::{NfsServer, Serve};
+
+use crate::world::{V3, V4_1, V4_2, World, is_mounted, mount, said, until};
+use crate::{Test, Tried};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("a-share-that-is-refused-cannot-be-mounted", refused),
+    ("a-removed-export-is-stale-until-it-is-back", removed),
+    (
+        "a-version-that-the-server-lacks-cannot-be-mounted",
+        versions,
+    ),
+    ("two-servers-are-apart", apart),
+];
+
+/// The mount must fail, and nothing be there; what mount(8) said.
+fn fails(
+    world: &World,
+    server: &NfsServer,
+    share: &str,
+    options: &str,
+    name: &str,
+) -> Result<String, libtest_mimic::Failed> {
+    let target = world.target(name)?;
+    let output = mount(server, share, options, &target)?;
+    assert_eq!(output.status.code(), Some(32), "{}", said(&output));
+    assert!(!is_mounted(&target)?);
+    Ok(said(&output))
+}
+
+/// Opens a file anew: for NFS, that asks the server.
+fn open(file: &Path) -> io::Result<()> {
+    fs::File::open(file).map(drop)
+}
+
+fn refused(folder: &Path) -> Tried {
+    let world = World::new(folder)?;
+    let server = world.server()?;
+    let other = server.export("other")?;
+    server.refuse(&other)?;
+    for (name, options) in [("v3", V3), ("v4.2", V4_2)] {
+        let why = fails(&world, &server, &other, options, name)?;
+        assert!(why.contains("access denied"), "{why}");
+        world.mount(&server, server.share(), options, &format!("{name}-share"))?;
+    }
+    server.heal()?;
+    let target = folder.join("v4.2");
+    let output = mount(&server, &other, V4_2, &target)?;
+    assert!(output.status.success(), "{}", said(&output));
+    world.unmount()?;
+    server.take_down()?;
+    world.end()
+}
+
+fn removed(folder: &Path) -> Tried {
+    let world = World::new(folder)?;
+    let server = world.server()?;
+    fs::write(server.content(server.share()).join("file"), "data")?;
+    let v3 = world.mount(&server, server.share(), V3, "v3")?;
+    let v4 = world.mount(&server, server.share(), V4_2, "v4")?;
+    for target in [&v3, &v4] {
+        open(&target.join("file"))?;
+    }
+    server.remove_export(server.share())?;
+    for target in [&v3, &v4] {
+        let error = open(&target.join("file")).expect_err("the handle is stale");
+        assert_eq!(error.raw_os_error(), Some(libc::ESTALE), "{error}");
+    }
+    assert_eq!(
+        fs::read_to_string(server.content(server.share()).join("file"))?,
+        "data"
+    );
+    server.restore_export(server.share())?;
+    for target in [&v3, &v4] {
+        until("the handle is good again", || {
+            Ok(open(&target.join("file")).is_ok())
+        })?;
+        assert_eq!(fs::read_to_string(target.join("file"))?, "data");
+    }
+    world.unmount()?;
+    server.take_down()?;
+    world.end()
+}
+
+fn versions(folder: &Path) -> Tried {
+    let world = World::new(folder)?;
+    let old = world.server_with(Serve::V3)?;
+    world.mount(&old, old.share(), V3, "v3")?;
+    let why = fails(&world, &old, old.share(), V4_2, "no-v4.2")?;
+    assert!(why.contains("not supported"), "{why}");
+    let new = world.server_with(Serve::V4_2)?;
+    world.mount(&new, new.share(), V4_2, "v4.2")?;
+    for (name, options) in [("no-v3", V3), ("no-v4.1", V4_1)] {
+        let why = fails(&world, &new, new.share(), options, name)?;
+        assert!(why.contains("not supported"), "{why}");
+    }
+    world.unmount()?;
+    old.take_down()?;
+    new.take_down()?;
+    world.end()
+}
+
+fn apart(folder: &Path) -> Tried {
+    let world = World::new(folder)?;
+    let (one, two) = (world.server()?, world.server()?);
+    assert_eq!(one.share(), two.share());
+    for (name, server) in [("one", &one), ("two", &two)] {
+        for (version, options) in [("v3", V3), ("v4", V4_2)] {
+            let target = world.mount(
+                server,
+                server.share(),
+                options,
+                &format!("{name}-{version}"),
+            )?;
+            fs::write(target.join(version), name)?;
+        }
+    }
+    for (name, server) in [("one", &one), ("two", &two)] {
+        for version in ["v3", "v4"] {
+            let behind = server.content(server.share()).join(version);
+            assert_eq!(fs::read_to_string(behind)?, name);
+        }
+    }
+    one.stop()?;
+    for version in ["v3", "v4"] {
+        fs::write(
+            folder.join(format!("two-{version}")).join("more"),
+            "goes on",
+        )?;
+    }
+    one.heal()?;
+    world.unmount()?;
+    one.take_down()?;
+    let target = world.mount(&two, two.share(), V4_2, "again")?;
+    assert_eq!(fs::read_to_string(target.join("more"))?, "goes on");
+    world.unmount()?;
+    two.take_down()?;
+    world.end()
+}
