@@ -1,6 +1,7 @@
 //! The kernel's own NFS server, on the loopback interface.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -34,6 +35,7 @@ impl Server {
         }
         for needed in [
             "rpcbind",
+            "rpcinfo",
             "rpc.statd",
             "rpc.mountd",
             "rpc.nfsd",
@@ -84,25 +86,18 @@ impl Server {
             export,
             daemons: Vec::new(),
         };
-        server.daemon("rpcbind", &["-w", "-f"])?;
-        server.daemon("rpc.statd", &["--no-notify", "-F"])?;
+        server.daemon("rpcbind", &["-w", "-f"], "100000")?;
+        server.daemon("rpc.statd", &["--no-notify", "-F"], "100024")?;
         let export = format!("127.0.0.1:{}", server.export.display());
         let options = "rw,no_root_squash,fsid=0,insecure,no_subtree_check";
         run("exportfs", &["-i", "-o", options, &export])?;
         server.heal()?;
-        server.daemon("rpc.mountd", &["-F", "-p", "20048"])?;
-        // Right after its start, the server makes new clients wait.
-        let until = Instant::now() + Duration::from_secs(60);
-        while fs::write(Path::new(NFSD).join("v4_end_grace"), "Y").is_err() {
-            if Instant::now() > until {
-                return Err("the server's grace period does not end".into());
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        server.daemon("rpc.mountd", &["-F", "-p", "20048"], "100005")?;
         Ok(server)
     }
 
-    fn daemon(&mut self, name: &str, arguments: &[&str]) -> Result<(), Failed> {
+    /// Starts a daemon, and waits until its RPC program answers.
+    fn daemon(&mut self, name: &str, arguments: &[&str], program: &str) -> Result<(), Failed> {
         let child = Command::new(name)
             .args(arguments)
             .stdin(Stdio::null())
@@ -110,6 +105,13 @@ impl Server {
             .spawn()
             .map_err(|error| format!("{name}: {error}"))?;
         self.daemons.push(child);
+        let until = Instant::now() + Duration::from_secs(60);
+        while run("rpcinfo", &["-T", "tcp", "127.0.0.1", program]).is_err() {
+            if Instant::now() > until {
+                return Err(format!("{name} does not answer").into());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
         Ok(())
     }
 
@@ -141,9 +143,23 @@ impl Server {
         run("ip", &["link", "set", "lo", "up"])?;
         if !is_serving() {
             run("rpc.nfsd", &["2"])?;
-            let _ = fs::write(Path::new(NFSD).join("v4_end_grace"), "Y");
+            self.end_grace()?;
         }
         Ok(())
+    }
+}
+
+impl Server {
+    /// Right after its start, a server makes new clients wait.
+    fn end_grace(&self) -> Result<(), Failed> {
+        let mut file = fs::File::options()
+            .write(true)
+            .open(Path::new(NFSD).join("v4_end_grace"))?;
+        match file.write_all(b"Y") {
+            // It has ended already.
+            Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => Ok(()),
+            ended => Ok(ended?),
+        }
     }
 }
 
