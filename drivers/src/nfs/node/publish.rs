@@ -41,19 +41,20 @@ pub(super) fn publish(
         staging,
     };
     let recorded = driver.store.records().targets.get(&target).cloned();
-    if driver.has_failed(&target)
-        || is_there(driver, &target, &wanted, recorded.as_ref(), patience)?
-    {
+    if driver.has_failed(&target) {
+        return Ok(csi::NodePublishVolumeResponse {});
+    }
+    if is_there(driver, &target, &wanted, recorded.as_ref(), patience)? {
+        if recorded.is_none() {
+            record(driver, &target, &wanted)?;
+        }
         return Ok(csi::NodePublishVolumeResponse {});
     }
     if let Some(staging) = &wanted.staging {
         is_staged(driver, staging, &wanted, patience)?;
     }
     may_have_another(driver, &capability, id, &target)?;
-    driver.store.update(|records| {
-        records.targets.insert(target.clone(), wanted.clone());
-        Ok(())
-    })?;
+    record(driver, &target, &wanted)?;
     let published = carry_out(driver, &wanted, &target, patience)
         .and_then(|()| mounting::still_wanted(patience));
     match published {
@@ -73,6 +74,13 @@ pub(super) fn publish(
         file::open_to_all(&target);
     }
     Ok(csi::NodePublishVolumeResponse {})
+}
+
+fn record(driver: &Driver, target: &Path, wanted: &Place) -> Result<(), Status> {
+    driver.store.update(|records| {
+        records.targets.insert(target.to_owned(), wanted.clone());
+        Ok(())
+    })
 }
 
 /// Where the volume is staged, if it is to be.

@@ -1,5 +1,7 @@
 //! `NodeStageVolume`: the volume mounted at the staging path.
 
+use std::path::Path;
+
 use csi_proto::v1 as csi;
 use tonic::Status;
 
@@ -33,17 +35,20 @@ pub(super) fn stage(
         staging: None,
     };
     let recorded = driver.store.records().stages.get(&path).cloned();
-    if driver.has_failed(&path) || is_there(driver, &path, &wanted, recorded.as_ref(), patience)? {
+    if driver.has_failed(&path) {
+        return Ok(csi::NodeStageVolumeResponse {});
+    }
+    if is_there(driver, &path, &wanted, recorded.as_ref(), patience)? {
+        if recorded.is_none() {
+            record(driver, &path, &wanted)?;
+        }
         return Ok(csi::NodeStageVolumeResponse {});
     }
     if !file::is_dir(&path) {
         let message = "staging_target_path must be a folder, which the caller makes";
         return Err(Status::failed_precondition(message));
     }
-    driver.store.update(|records| {
-        records.stages.insert(path.clone(), wanted.clone());
-        Ok(())
-    })?;
+    record(driver, &path, &wanted)?;
     let Place {
         source,
         flags,
@@ -63,8 +68,15 @@ pub(super) fn stage(
     mounted.map(|()| csi::NodeStageVolumeResponse {})
 }
 
+fn record(driver: &Driver, path: &Path, wanted: &Place) -> Result<(), Status> {
+    driver.store.update(|records| {
+        records.stages.insert(path.to_owned(), wanted.clone());
+        Ok(())
+    })
+}
+
 /// Takes back what a stage that failed has done.
-fn undo(driver: &Driver, path: &std::path::Path) {
+fn undo(driver: &Driver, path: &Path) {
     let undone = mounting::undo(driver, path).and_then(|()| {
         driver.store.update(|records| {
             records.stages.remove(path);
