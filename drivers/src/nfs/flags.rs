@@ -58,9 +58,12 @@ impl Flags {
                 flags.push(flag.to_owned());
             }
         }
+        // Where nobody says, version 4: mount.nfs would try 3 where a folder is not
+        // there, and wait for a statd that few nodes have.
         let (fs_type, version) = match capability.fs_type() {
             Some("nfs3") => ("nfs", Some("vers=3")),
             Some("nfs4") => ("nfs4", None),
+            _ if version_of(&flags).is_none() => ("nfs4", None),
             _ => ("nfs", None),
         };
         if let Some(version) = version

@@ -111,8 +111,8 @@ impl Engine {
                 self.most_volumes,
                 &events,
                 |case| {
-                    // Side by side, what can be settled at once is.
-                    if phase == Phase::Together && !case.is_casualty() {
+                    // With the owners judged, what can be settled at once is.
+                    if phase != Phase::First && !case.is_casualty() {
                         again.extend(self.judge(case));
                     } else {
                         ended.push(case);
