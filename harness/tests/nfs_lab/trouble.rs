@@ -51,7 +51,9 @@ impl Waiting {
     }
 
     fn hangs(&mut self) -> Tried {
-        std::thread::sleep(A_WHILE);
+        std::thread::sleep(
+            std::env::var("A_WHILE").map_or(A_WHILE, |s| Duration::from_secs(s.parse().unwrap())),
+        );
         match self.0.try_wait()? {
             None => Ok(()),
             Some(status) => Err(format!("it came back: {status}").into()),

@@ -20,11 +20,17 @@ use super::tool::run;
 
 /// How a share is exported to us. A tmpfs has no number of its own to make file
 /// handles from, so each gets one.
-const OPTIONS: &str = "rw,async,insecure,no_root_squash,no_subtree_check";
+const OPTIONS: &str = "async,insecure,no_root_squash,no_subtree_check";
 
 /// The same for the kernel (linux/nfsd/export.h): insecure, async, gathered
 /// writes, no subtree check, a number of its own.
 const FLAGS: u32 = 0x0002 | 0x0010 | 0x0020 | 0x0400 | 0x2000;
+
+/// TEST-NET-1 (RFC 5737): an address that nobody has.
+const NOBODY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+
+/// An empty folder, and the number that its handle is made from.
+const ALWAYS: (&str, u32) = ("/var/empty", 0xffff);
 
 /// For how many seconds our own answers are good.
 const GOOD_FOR: u64 = 24 * 60 * 60;
@@ -62,7 +68,7 @@ impl Export {
             fsid,
             gate: Gate::Open,
         };
-        export.open_to(client, "sys")?;
+        export.open_to(client)?;
         Ok(export)
     }
 
@@ -72,23 +78,22 @@ impl Export {
             return Ok(());
         }
         match self.gate {
-            Gate::Open | Gate::Refused => self.close_to(client)?,
+            Gate::Open => self.close_to(client)?,
+            Gate::Refused => self.close_to(NOBODY)?,
             Gate::Removed => {}
         }
         self.gate = Gate::Removed;
         match gate {
-            Gate::Open => self.open_to(client, "sys")?,
-            Gate::Refused => self.open_to(client, "krb5")?,
+            Gate::Open => self.open_to(client)?,
+            Gate::Refused => self.open_to(NOBODY)?,
             Gate::Removed => {}
         }
         self.gate = gate;
         Ok(())
     }
 
-    fn open_to(&self, client: Ipv4Addr, security: &str) -> Result<(), NfsError> {
-        let options = format!("{OPTIONS},fsid={},sec={security}", self.fsid);
-        let whom = format!("{client}:{}", self.share);
-        run("exportfs", &["-i", "-o", &options, &whom], "")
+    fn open_to(&self, client: Ipv4Addr) -> Result<(), NfsError> {
+        open(client, &self.share, "rw", self.fsid)
     }
 
     fn close_to(&self, client: Ipv4Addr) -> Result<(), NfsError> {
@@ -114,6 +119,22 @@ impl Export {
     }
 }
 
+/// Exports one folder for good. A client to which nothing at all is exported is
+/// unknown, and gets "permission denied" for a handle that is stale.
+pub(super) fn know(client: Ipv4Addr) -> Result<(), NfsError> {
+    let (folder, fsid) = ALWAYS;
+    open(client, folder, "ro", fsid)
+}
+
+fn open(client: Ipv4Addr, path: &str, access: &str, fsid: u32) -> Result<(), NfsError> {
+    let options = format!("{access},{OPTIONS},fsid={fsid}");
+    run(
+        "exportfs",
+        &["-i", "-o", &options, &format!("{client}:{path}")],
+        "",
+    )
+}
+
 /// Has the kernel forget what the client may do at that path: an answer that was
 /// good until 1970.
 pub(super) fn forget(path: &str, client: Ipv4Addr) -> Result<(), NfsError> {
@@ -126,7 +147,9 @@ pub(super) fn forget_all() -> Result<(), NfsError> {
 }
 
 fn answer(cache: &str, line: &str) -> Result<(), NfsError> {
-    let channel = Path::new("/proc/net/rpc").join(cache).join("channel");
+    // Not /proc/net: that is the network of the process, and not of the thread.
+    let caches = Path::new("/proc/thread-self/net/rpc");
+    let channel = caches.join(cache).join("channel");
     write_line(&channel, line)
 }
 

@@ -118,9 +118,11 @@ impl NfsServer {
             journal: Arc::clone(journal),
             gone: false,
         };
+        let client = server.link.ours();
         server.holder.inside(|| {
             daemons::remember_clients()?;
-            nfsd::prepare(serve)
+            nfsd::prepare(serve)?;
+            exports::know(client)
         })?;
         server.share = server.export(FIRST)?;
         server.heal()?;

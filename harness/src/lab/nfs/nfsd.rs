@@ -8,6 +8,7 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 
 use super::error::{NfsError, failed};
+use super::tool::run;
 
 /// Where NFS is served; the same for every version.
 const PORT: u16 = 2049;
@@ -111,6 +112,19 @@ pub(super) fn stop() -> Result<(), NfsError> {
 fn end_grace() {
     let _ = tell("v4_end_grace", "Y");
     let _ = fs::write("/proc/fs/lockd/nlm_end_grace", "Y\n");
+}
+
+/// Cuts the connections, so that clients connect anew and ask again. A request
+/// that the kernel has put aside for too long is never answered, and a client
+/// waits for a minute before it repeats one over TCP. As good as it goes: not
+/// every kernel can be told to (`CONFIG_INET_DIAG_DESTROY`).
+pub(super) fn cut_connections() {
+    if std::env::var_os("NO_CUT").is_some() {
+        return;
+    }
+    let begin = std::time::Instant::now();
+    let r = run("ss", &["-t", "-K", "sport", "=", ":2049"], "");
+    eprintln!("ss: {r:?} {:?}", begin.elapsed());
 }
 
 fn tell(file: &str, text: &str) -> Result<(), NfsError> {

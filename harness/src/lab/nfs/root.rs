@@ -31,7 +31,7 @@ const HOSTS_OWN: [&str; 6] = [
 
 /// Empty folders: the state of the NFS tools below /var/lib/nfs, the exports,
 /// and where to mount.
-const FOLDERS: [&str; 14] = [
+const FOLDERS: [&str; 15] = [
     "empty.d",
     "proc",
     "dev",
@@ -41,6 +41,7 @@ const FOLDERS: [&str; 14] = [
     "run/rpc_pipefs",
     "export",
     "var",
+    "var/empty",
     "var/lib",
     "var/lib/nfs",
     "var/lib/nfs/sm",

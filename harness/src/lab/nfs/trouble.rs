@@ -132,6 +132,7 @@ impl NfsServer {
                 self.link.set_up(true)?;
                 state.cut = false;
             }
+            let waited = state.frozen || state.mute;
             if state.frozen {
                 self.link.swallow(false)?;
                 state.frozen = false;
@@ -147,6 +148,9 @@ impl NfsServer {
             if state.mute {
                 exports::forget_all()?;
                 state.mute = false;
+            }
+            if waited {
+                nfsd::cut_connections();
             }
             Ok(())
         })
