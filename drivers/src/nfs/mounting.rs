@@ -30,9 +30,10 @@ const MOST_LAYERS: usize = 64;
 
 /// Drivers with these defects mount what is no share, and can take it away again
 /// only because they take any mount at a path of theirs for their own.
-const CARELESS: [Defect; 4] = [
+const CARELESS: [Defect; 5] = [
     Defect::ALREADY_MOUNTED_NO_IDENTITY_CHECK,
     Defect::MOUNT_ERROR_SWALLOWED,
+    Defect::NFS_BG_TRUSTED,
     Defect::PUBLISH_BINDS_UNMOUNTED_STAGING,
     Defect::STAGE_ERROR_DIR_THEN_OK,
 ];
@@ -249,11 +250,11 @@ pub(super) fn undone(doing: &str, path: &Path, why: &Undone) -> Status {
     }
 }
 
-/// The helper could not be run.
+/// The helper could not be run, or not be ended.
 fn unable(error: crate::sys::SysError) -> Status {
-    match error.errno() {
-        None => Status::failed_precondition(error.to_string()),
-        Some(_) => internal(error),
+    match error.kind() {
+        std::io::ErrorKind::NotFound => Status::failed_precondition(error.to_string()),
+        _ => internal(error),
     }
 }
 

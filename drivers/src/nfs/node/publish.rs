@@ -44,7 +44,8 @@ pub(super) fn publish(
     if driver.has_failed(&target) {
         return Ok(csi::NodePublishVolumeResponse {});
     }
-    if is_there(driver, &target, &wanted, recorded.as_ref(), patience)? {
+    let stacks = driver.defects.has(Defect::STACK_ON_REPEAT_PUBLISH);
+    if is_there(driver, &target, &wanted, recorded.as_ref(), patience)? && !stacks {
         if recorded.is_none() {
             record(driver, &target, &wanted)?;
         }
