@@ -96,12 +96,17 @@ impl Flags {
         self
     }
 
-    /// Those for the driver's own work on a share, which is to write.
+    /// Whether the mount is tried in the background, as no honest driver lets it be.
+    pub(super) fn is_background(&self) -> bool {
+        self.flags.iter().any(|flag| flag == BACKGROUND)
+    }
+
+    /// Those for the driver's own work on a share, which is to write, and now.
     pub(super) fn for_work(&self) -> Self {
         let mut flags = self.clone();
         flags
             .flags
-            .retain(|flag| !matches!(flag.as_str(), "ro" | "rw"));
+            .retain(|flag| !matches!(flag.as_str(), "ro" | "rw" | BACKGROUND));
         flags
     }
 

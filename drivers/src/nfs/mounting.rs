@@ -62,7 +62,8 @@ pub(super) fn mount(
         Ended::Itself(_, said) => return Err(refusal(&said)),
         Ended::Killed(over) => return Err(too_late(over)),
     }
-    if driver.defects.has(Defect::NFS_BG_TRUSTED) {
+    if flags.is_background() {
+        // The defect nfs-bg-trusted: all others refuse the flag.
         return Ok(());
     }
     // An exit code is only what the helper believes.
