@@ -272,7 +272,10 @@ fn too_late(over: Over) -> Status {
 /// are English where LC_ALL is C.
 fn refusal(said: &str) -> Status {
     let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
-    let message = format!("mount.nfs: {said}");
+    let message = match said.is_empty() {
+        true => "mount.nfs failed, and said nothing".to_owned(),
+        false => said.to_owned(),
+    };
     if has(&["No such device", "unknown filesystem type"]) {
         Status::failed_precondition(format!("this node's kernel has no NFS client: {message}"))
     } else if has(&["No such file or directory", "Stale file handle"]) {
@@ -283,8 +286,6 @@ fn refusal(said: &str) -> Status {
         "Operation not permitted",
     ]) {
         Status::permission_denied(message)
-    } else if has(&["not supported"]) {
-        Status::failed_precondition(message)
     } else if has(&[
         "incorrect mount option",
         "Invalid argument",
@@ -293,6 +294,9 @@ fn refusal(said: &str) -> Status {
     ]) {
         Status::invalid_argument(message)
     } else if has(&[
+        // This is also said of a server that is stopped: its portmapper then
+        // knows of no version.
+        "not supported",
         "refused",
         "timed out",
         "unreachable",
@@ -330,7 +334,7 @@ mod tests {
             ),
             (
                 "mount.nfs: requested NFS version or transport protocol is not supported",
-                Code::FailedPrecondition,
+                Code::Unavailable,
             ),
             ("mount.nfs: No such device", Code::FailedPrecondition),
             ("", Code::Internal),
