@@ -87,6 +87,11 @@ impl Driver {
         self.calls.unimplemented(rpc)
     }
 
+    /// The defect nfs-bg-trusted: whether `bg` is a mount flag like others.
+    pub(super) fn lets_background(&self) -> bool {
+        self.defects.has(Defect::NFS_BG_TRUSTED)
+    }
+
     /// The defect same-handle-context-ignored: the source that a volume had when
     /// it was first seen.
     pub(super) fn first_source(&self, volume_id: &str, source: Source) -> Source {

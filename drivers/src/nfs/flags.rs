@@ -99,12 +99,17 @@ impl Flags {
         self
     }
 
-    /// Those for the driver's own work on a share, which is to write.
+    /// Whether the mount is tried in the background, as no honest driver lets it be.
+    pub(super) fn is_background(&self) -> bool {
+        self.flags.iter().any(|flag| flag == BACKGROUND)
+    }
+
+    /// Those for the driver's own work on a share, which is to write, and now.
     pub(super) fn for_work(&self) -> Self {
         let mut flags = self.clone();
         flags
             .flags
-            .retain(|flag| !matches!(flag.as_str(), "ro" | "rw"));
+            .retain(|flag| !matches!(flag.as_str(), "ro" | "rw" | BACKGROUND));
         flags
     }
 
@@ -137,11 +142,10 @@ impl Flags {
         let has = |flag: &str| mount.options.iter().any(|option| option == flag);
         let asked = |flag: &str| self.flags.iter().any(|asked| asked == flag);
         let value = |options: &[String], key: &str| {
-            let found = options.iter().rev().find_map(|option| {
+            options.iter().rev().find_map(|option| {
                 let (name, value) = option.split_once('=')?;
                 (name == key).then(|| value.to_owned())
-            });
-            found
+            })
         };
         if mount.is_read_only() != read_only {
             return Some("it is read-only in the one case and not in the other");
@@ -153,7 +157,7 @@ impl Flags {
             let shown = value(&mount.super_options, key);
             shown.is_some() && value(&self.flags, key).is_some_and(|asked| Some(asked) != shown)
         };
-        if SHOWN.iter().any(|key| differs(&key)) {
+        if SHOWN.iter().any(differs) {
             return Some("its mount flags are others");
         }
         let version = value(&mount.super_options, "vers").unwrap_or_default();

@@ -30,9 +30,10 @@ const MOST_LAYERS: usize = 64;
 
 /// Drivers with these defects mount what is no share, and can take it away again
 /// only because they take any mount at a path of theirs for their own.
-const CARELESS: [Defect; 4] = [
+const CARELESS: [Defect; 5] = [
     Defect::ALREADY_MOUNTED_NO_IDENTITY_CHECK,
     Defect::MOUNT_ERROR_SWALLOWED,
+    Defect::NFS_BG_TRUSTED,
     Defect::PUBLISH_BINDS_UNMOUNTED_STAGING,
     Defect::STAGE_ERROR_DIR_THEN_OK,
 ];
@@ -61,7 +62,8 @@ pub(super) fn mount(
         Ended::Itself(_, said) => return Err(refusal(&said)),
         Ended::Killed(over) => return Err(too_late(over)),
     }
-    if driver.defects.has(Defect::NFS_BG_TRUSTED) {
+    if flags.is_background() {
+        // The defect nfs-bg-trusted: all others refuse the flag.
         return Ok(());
     }
     // An exit code is only what the helper believes.
@@ -249,11 +251,11 @@ pub(super) fn undone(doing: &str, path: &Path, why: &Undone) -> Status {
     }
 }
 
-/// The helper could not be run.
+/// The helper could not be run, or not be ended.
 fn unable(error: crate::sys::SysError) -> Status {
-    match error.errno() {
-        None => Status::failed_precondition(error.to_string()),
-        Some(_) => internal(error),
+    match error.kind() {
+        std::io::ErrorKind::NotFound => Status::failed_precondition(error.to_string()),
+        _ => internal(error),
     }
 }
 
@@ -270,7 +272,10 @@ fn too_late(over: Over) -> Status {
 /// are English where LC_ALL is C.
 fn refusal(said: &str) -> Status {
     let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
-    let message = format!("mount.nfs: {said}");
+    let message = match said.is_empty() {
+        true => "mount.nfs failed, and said nothing".to_owned(),
+        false => said.to_owned(),
+    };
     if has(&["No such device", "unknown filesystem type"]) {
         Status::failed_precondition(format!("this node's kernel has no NFS client: {message}"))
     } else if has(&["No such file or directory", "Stale file handle"]) {
@@ -281,8 +286,6 @@ fn refusal(said: &str) -> Status {
         "Operation not permitted",
     ]) {
         Status::permission_denied(message)
-    } else if has(&["not supported"]) {
-        Status::failed_precondition(message)
     } else if has(&[
         "incorrect mount option",
         "Invalid argument",
@@ -291,6 +294,9 @@ fn refusal(said: &str) -> Status {
     ]) {
         Status::invalid_argument(message)
     } else if has(&[
+        // This is also said of a server that is stopped: its portmapper then
+        // knows of no version.
+        "not supported",
         "refused",
         "timed out",
         "unreachable",
@@ -328,7 +334,7 @@ mod tests {
             ),
             (
                 "mount.nfs: requested NFS version or transport protocol is not supported",
-                Code::FailedPrecondition,
+                Code::Unavailable,
             ),
             ("mount.nfs: No such device", Code::FailedPrecondition),
             ("", Code::Internal),

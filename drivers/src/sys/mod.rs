@@ -34,6 +34,11 @@ impl SysError {
         }
     }
 
+    /// What kind of failure it was.
+    pub(crate) fn kind(&self) -> io::ErrorKind {
+        self.source.kind()
+    }
+
     /// The error number, where it was a system call that failed.
     pub(crate) fn errno(&self) -> Option<i32> {
         self.source.raw_os_error()

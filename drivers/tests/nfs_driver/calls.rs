@@ -212,11 +212,20 @@ impl World {
     }
 
     pub(crate) fn unpublish(&self, id: &str, target: &Path) -> Result<(), Status> {
+        self.unpublish_within(id, target, LONG)
+    }
+
+    pub(crate) fn unpublish_within(
+        &self,
+        id: &str,
+        target: &Path,
+        deadline: Duration,
+    ) -> Result<(), Status> {
         let request = csi::NodeUnpublishVolumeRequest {
             volume_id: id.to_owned(),
             target_path: target.display().to_string(),
         };
-        ask!(self, NodeClient.node_unpublish_volume, request).map(drop)
+        ask!(self, NodeClient.node_unpublish_volume, request, deadline).map(drop)
     }
 
     /// Unpublishes, and unstages, if this driver stages.

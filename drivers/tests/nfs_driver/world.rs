@@ -137,6 +137,18 @@ impl World {
 
     /// Starts the driver and waits until it is ready.
     pub(crate) fn start(&mut self) -> Result<(), Failed> {
+        self.child = Some(self.spawn()?);
+        self.until("the driver serves", |world| {
+            ask!(world, IdentityClient.probe, csi::ProbeRequest {}).is_ok()
+        })
+    }
+
+    /// Starts a driver that is to end at once, and tells whether it failed.
+    pub(crate) fn start_once(&mut self) -> Result<bool, Failed> {
+        Ok(!self.spawn()?.wait()?.success())
+    }
+
+    fn spawn(&self) -> Result<Child, Failed> {
         let log = fs::File::options()
             .create(true)
             .append(true)
@@ -151,10 +163,19 @@ impl World {
         if self.mode == Mode::Staged {
             command.env(STAGE, "1");
         }
-        self.child = Some(command.spawn()?);
-        self.until("the driver serves", |world| {
-            ask!(world, IdentityClient.probe, csi::ProbeRequest {}).is_ok()
-        })
+        Ok(command.spawn()?)
+    }
+
+    /// How many children of the driver are dead and not waited for.
+    pub(crate) fn zombies(&self) -> usize {
+        let stats = fs::read_dir("/proc").into_iter().flatten().flatten();
+        stats
+            .filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok())
+            .filter(|stat| {
+                let after = stat.rsplit(") ").next().unwrap_or_default();
+                after.starts_with(&format!("Z {} ", self.pid()))
+            })
+            .count()
     }
 
     /// Waits for what must come to be.

@@ -41,7 +41,7 @@ pub(super) fn create(
     }
     let parameters = parameters(request)?;
     let flags = match capabilities.first() {
-        Some(first) => Flags::of(first, false)?,
+        Some(first) => Flags::of(first, driver.lets_background())?,
         None => Flags::default(),
     };
     let made = driver.store.update(|records| {

@@ -29,7 +29,7 @@ pub(super) fn validate(
     if made.is_none() {
         exists(driver, &source, capabilities.first(), patience)?;
     }
-    let why_not = why_not(request, made, &source, &capabilities).err();
+    let why_not = why_not(driver, request, made, &source, &capabilities).err();
     let confirmed = Confirmed {
         volume_context: request.volume_context.clone(),
         volume_capabilities: request.volume_capabilities.clone(),
@@ -49,7 +49,8 @@ fn exists(
     capability: Option<&Capability>,
     patience: &Patience,
 ) -> Result<(), Status> {
-    let flags = capability.and_then(|capability| Flags::of(capability, false).ok());
+    let flags =
+        capability.and_then(|capability| Flags::of(capability, driver.lets_background()).ok());
     workplace::is_there(driver, source, &flags.unwrap_or_default(), patience).map_err(|error| {
         match error.code() {
             Code::NotFound => Status::not_found("there is no such folder on the server"),
@@ -59,6 +60,7 @@ fn exists(
 }
 
 fn why_not(
+    driver: &Driver,
     request: &csi::ValidateVolumeCapabilitiesRequest,
     made: Option<&Made>,
     source: &Source,
@@ -66,7 +68,7 @@ fn why_not(
 ) -> Result<(), String> {
     for asked in capabilities {
         capability::check(asked)?;
-        Flags::of(asked, false).map_err(|error| error.message().to_owned())?;
+        Flags::of(asked, driver.lets_background()).map_err(|error| error.message().to_owned())?;
     }
     if !request.mutable_parameters.is_empty() {
         return Err("mutable_parameters are not supported".to_owned());

@@ -165,7 +165,7 @@ fn capability(
     }
     let asked = Capability::parse(asked)?;
     capability::check(&asked).map_err(Status::invalid_argument)?;
-    let flags = Flags::of(&asked, driver.defects.has(Defect::NFS_BG_TRUSTED))?;
+    let flags = Flags::of(&asked, driver.lets_background())?;
     Ok(match driver.defects.has(Defect::MOUNT_FLAGS_DROPPED) {
         true => (asked, flags.dropped()),
         false => (asked, flags),

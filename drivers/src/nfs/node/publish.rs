@@ -2,6 +2,7 @@
 //! where it is staged.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use csi_proto::v1 as csi;
 use csi_proto::v1::volume_capability::access_mode::Mode;
@@ -18,6 +19,9 @@ use crate::nfs::driver::Driver;
 use crate::nfs::store::{Place, internal};
 use crate::nfs::{args, mounting, workplace};
 use crate::sys::{file, mountinfo};
+
+/// How long a server may take to tell whether it has a volume that is not staged.
+const LOOK_WITHIN: Duration = Duration::from_secs(10);
 
 /// Publishes a volume at one target; a repeat leaves it as it is.
 pub(super) fn publish(
@@ -44,7 +48,8 @@ pub(super) fn publish(
     if driver.has_failed(&target) {
         return Ok(csi::NodePublishVolumeResponse {});
     }
-    if is_there(driver, &target, &wanted, recorded.as_ref(), patience)? {
+    let stacks = driver.defects.has(Defect::STACK_ON_REPEAT_PUBLISH);
+    if is_there(driver, &target, &wanted, recorded.as_ref(), patience)? && !stacks {
         if recorded.is_none() {
             record(driver, &target, &wanted)?;
         }
@@ -137,7 +142,8 @@ fn is_staged(
         Err(error) if error.code() != tonic::Code::AlreadyExists => Err(error),
         Err(error) => Err(Status::failed_precondition(error.message())),
         Ok(false) => {
-            let missing = workplace::is_there(driver, &wanted.source, &wanted.flags, patience);
+            let patience = patience.at_most(LOOK_WITHIN);
+            let missing = workplace::is_there(driver, &wanted.source, &wanted.flags, &patience);
             match missing {
                 Err(error) if error.code() == tonic::Code::NotFound => Err(error),
                 _ => Err(Status::failed_precondition(

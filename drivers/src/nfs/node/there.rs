@@ -29,9 +29,6 @@ pub(super) fn is_there(
     let Some(mount) = mountinfo::top(path).map_err(internal)? else {
         return Ok(false);
     };
-    if driver.defects.has(Defect::STACK_ON_REPEAT_PUBLISH) {
-        return Ok(false);
-    }
     if driver
         .defects
         .has(Defect::ALREADY_MOUNTED_NO_IDENTITY_CHECK)
