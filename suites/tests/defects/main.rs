@@ -25,7 +25,7 @@ type Matrix = Arc<Mutex<BTreeMap<String, String>>>;
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Each run has jobs of its own.
-    arguments.test_threads = Some(arguments.test_threads.map_or(2, |n| n.min(2)));
+    arguments.test_threads = Some(arguments.test_threads.unwrap_or(2));
     let host = Arc::new(Host::look());
     let matrix = Matrix::default();
     let mut trials = vec![Trial::test("the_table_is_whole", || {

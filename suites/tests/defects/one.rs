@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use csi_drivers::defect::Kind;
 use csi_harness::check::Outcome;
 use csi_harness::node::{LoopDevice, loops};
 use csi_harness::report::{Report, json};
@@ -55,6 +56,9 @@ pub(crate) fn run(row: &Row) -> Result<Said, Box<dyn Error>> {
         let config = base.join("given.yaml");
         fs::write(&config, GIVEN)?;
         command.arg("--config").arg(config);
+    }
+    if row.kind() == Kind::Nfs && !row.waits_for_servers() {
+        command.args(["--quiet-period", "1s"]);
     }
     if WAITS.contains(&defect) {
         command.args(["--deadline", "2s"]);

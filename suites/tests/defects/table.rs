@@ -56,6 +56,13 @@ impl Row {
         }
     }
 
+    /// Whether a mount may come late, when a server is back: then the whole quiet
+    /// period is waited for.
+    pub(crate) fn waits_for_servers(&self) -> bool {
+        let late = |filter: &&str| filter.starts_with("nfs-bg") || filter.starts_with("nfs-pub");
+        self.only.is_empty() || self.only.iter().any(late)
+    }
+
     /// The name of its trial: `nfs/chmod-on-publish`.
     pub(crate) fn name(&self) -> String {
         let defect = match self.defect {
