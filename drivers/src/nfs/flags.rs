@@ -16,6 +16,22 @@ const BACKGROUND: &str = "bg";
 const OTHERS: [&str; 6] = ["bind", "rbind", "move", "remount", "nofail", "noauto"];
 /// What belongs to one mount, as the mount table shows it.
 const PER_MOUNT: [&str; 5] = ["nosuid", "nodev", "noexec", "noatime", "nodiratime"];
+/// What says how a server is reached, beside the version.
+const REACHING: [&str; 13] = [
+    "proto",
+    "tcp",
+    "udp",
+    "rdma",
+    "port",
+    "mountport",
+    "mountproto",
+    "mountvers",
+    "mounthost",
+    "sec",
+    "nolock",
+    "noresvport",
+    "resvport",
+];
 /// What the mount table shows as it was asked for.
 const SHOWN: [&str; 4] = ["sec", "proto", "timeo", "retrans"];
 
@@ -104,13 +120,22 @@ impl Flags {
         self.flags.iter().any(|flag| flag == BACKGROUND)
     }
 
-    /// Those for the driver's own work on a share, which is to write, and now.
+    /// Those for the driver's own work on a share: what says how its server is
+    /// reached. The others are for whoever uses the volume.
     pub(super) fn for_work(&self) -> Self {
-        let mut flags = self.clone();
-        flags
-            .flags
-            .retain(|flag| !matches!(flag.as_str(), "ro" | "rw" | BACKGROUND));
-        flags
+        let reaches = |flag: &String| {
+            let name = flag.split('=').next().unwrap_or_default();
+            REACHING.contains(&name) || version_of(std::slice::from_ref(flag)).is_some()
+        };
+        Self {
+            fs_type: self.fs_type.clone(),
+            flags: self
+                .flags
+                .iter()
+                .filter(|flag| reaches(flag))
+                .cloned()
+                .collect(),
+        }
     }
 
     /// Whether they ask for a mount that cannot be written to; the last one counts.
@@ -259,6 +284,8 @@ mod tests {
         assert_eq!(three.joined(false), "ro,rw,ro,vers=3");
         assert!(three.is_read_only());
         assert_eq!(flags("nfs4", &[]).expect("good").fs_type(), "nfs4");
+        let work = flags("", &["ro", "vers=3", "nolock", "no-such-flag"]).expect("good");
+        assert_eq!(work.for_work().joined(false), "vers=3,nolock");
     }
 
     #[test]
