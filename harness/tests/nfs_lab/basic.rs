@@ -4,13 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
-use crate::world::{V3, V4_1, V4_2, World, is_mounted, mount, note, said, until};
+use crate::world::{V3, V4_1, V4_2, World, note};
 use crate::{Test, Tried};
 
-pub(crate) const TESTS: &[Test] = &[
-    ("every-version-writes-to-the-backing-side", versions),
-    ("a-stopped-server-refuses-and-comes-back", stopped),
-];
+pub(crate) const TESTS: &[Test] = &[("every-version-writes-to-the-backing-side", versions)];
 
 fn versions(folder: &Path) -> Tried {
     let world = World::new(folder)?;
@@ -31,34 +28,5 @@ fn versions(folder: &Path) -> Tried {
     let begin = Instant::now();
     server.take_down()?;
     note("take down", begin);
-    world.end()
-}
-
-fn stopped(folder: &Path) -> Tried {
-    let world = World::new(folder)?;
-    let server = world.server()?;
-    let begin = Instant::now();
-    server.stop()?;
-    note("stop", begin);
-    for (name, options) in [("v3", V3), ("v4.2", V4_2)] {
-        let target = world.target(name)?;
-        let output = mount(&server, server.share(), options, &target)?;
-        assert_eq!(output.status.code(), Some(32), "{}", said(&output));
-        assert!(
-            said(&output).contains("Connection refused"),
-            "{}",
-            said(&output)
-        );
-        assert!(!is_mounted(&target)?);
-    }
-    let begin = Instant::now();
-    server.heal()?;
-    note("heal", begin);
-    let target = folder.join("v4.2");
-    let output = mount(&server, server.share(), V4_2, &target)?;
-    assert!(output.status.success(), "{}", said(&output));
-    until("it is mounted", || is_mounted(&target))?;
-    world.unmount()?;
-    server.take_down()?;
     world.end()
 }

@@ -6,12 +6,11 @@ use std::path::Path;
 
 use csi_harness::lab::{NfsServer, Serve};
 
-use crate::world::{V3, V4_1, V4_2, World, is_mounted, mount, said, until};
+use crate::world::{V3, V4_1, V4_2, World, is_mounted, mount, said};
 use crate::{Test, Tried};
 
 pub(crate) const TESTS: &[Test] = &[
-    ("a-share-that-is-refused-cannot-be-mounted", refused),
-    ("a-removed-export-is-stale-until-it-is-back", removed),
+    ("a-share-that-is-refused-or-removed-comes-back", gates),
     (
         "a-version-that-the-server-lacks-cannot-be-mounted",
         versions,
@@ -39,34 +38,37 @@ fn make(target: &Path, name: &str) -> io::Result<()> {
     fs::File::create_new(target.join(name)).map(drop)
 }
 
-fn refused(folder: &Path) -> Tried {
+fn gates(folder: &Path) -> Tried {
     let world = World::new(folder)?;
     let server = world.server()?;
     let other = server.export("other")?;
-    server.refuse(&other)?;
-    for (name, options, says) in [
-        ("v3", V3, "access denied"),
-        ("v4.2", V4_2, "No such file or directory"),
-    ] {
-        let why = fails(&world, &server, &other, options, name)?;
-        assert!(why.contains(says), "{why}");
-        world.mount(&server, server.share(), options, &format!("{name}-share"))?;
-    }
-    server.heal()?;
-    let target = folder.join("v4.2");
-    let output = mount(&server, &other, V4_2, &target)?;
-    assert!(output.status.success(), "{}", said(&output));
-    world.unmount()?;
+    refused(&world, &server, &other)?;
+    removed(&world, &server)?;
     server.take_down()?;
     world.end()
 }
 
-fn removed(folder: &Path) -> Tried {
-    let world = World::new(folder)?;
-    let server = world.server()?;
-    fs::write(server.content(server.share()).join("file"), "data")?;
-    let v3 = world.mount(&server, server.share(), V3, "v3")?;
-    let v4 = world.mount(&server, server.share(), V4_2, "v4")?;
+fn refused(world: &World, server: &NfsServer, share: &str) -> Tried {
+    server.refuse(share)?;
+    for (name, options, says) in [
+        ("refused-v3", V3, "access denied"),
+        ("refused-v4", V4_2, "No such file or directory"),
+    ] {
+        let why = fails(world, server, share, options, name)?;
+        assert!(why.contains(says), "{why}");
+    }
+    server.heal()?;
+    for (name, options) in [("let-in-v3", V3), ("let-in-v4", V4_2)] {
+        world.mount(server, share, options, name)?;
+    }
+    world.unmount()
+}
+
+fn removed(world: &World, server: &NfsServer) -> Tried {
+    let behind = server.content(server.share());
+    fs::write(behind.join("file"), "data")?;
+    let v3 = world.mount(server, server.share(), V3, "v3")?;
+    let v4 = world.mount(server, server.share(), V4_2, "v4")?;
     for target in [&v3, &v4] {
         assert_eq!(fs::read_to_string(target.join("file"))?, "data");
     }
@@ -75,7 +77,6 @@ fn removed(folder: &Path) -> Tried {
         let error = make(target, "stale").expect_err("the handle is stale");
         assert_eq!(error.raw_os_error(), Some(libc::ESTALE), "{error}");
     }
-    let behind = server.content(server.share());
     assert_eq!(fs::read_to_string(behind.join("file"))?, "data");
     server.restore_export(server.share())?;
     for (target, name) in [(&v3, "v3"), (&v4, "v4")] {
@@ -83,9 +84,7 @@ fn removed(folder: &Path) -> Tried {
         assert!(behind.join(name).exists(), "{name}");
         assert_eq!(fs::read_to_string(target.join("file"))?, "data");
     }
-    world.unmount()?;
-    server.take_down()?;
-    world.end()
+    world.unmount()
 }
 
 fn versions(folder: &Path) -> Tried {

@@ -1,5 +1,6 @@
 //! A run that is killed while a server of its own runs.
 
+use std::fs::OpenOptions;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -7,8 +8,6 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use csi_harness::lab::{Entry, NfsServer, RunFolder, Then, leftovers};
 use csi_harness::node::{ProcessId, process};
 use libtest_mimic::Failed;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
 use crate::world::until;
 use crate::{Test, Tried};
@@ -111,19 +110,17 @@ fn alone(folder: &Path) -> Tried {
     Ok(())
 }
 
-/// The holder is stopped, so that it does not notice the death of the run.
+/// Somebody keeps the pipe open that tells the holder of the death of the run.
 fn cleaned(folder: &Path) -> Tried {
     let mut run = start(folder)?;
     let made = Made::of(folder)?;
-    kill(
-        Pid::from_raw(made.holder.pid.cast_signed()),
-        Signal::SIGSTOP,
-    )?;
+    let line = format!("/proc/{}/fd/0", made.holder.pid);
+    let held = OpenOptions::new().write(true).open(line)?;
     run.kill()?;
     run.wait()?;
-    assert!(made.holder.alive() && made.has_link());
     let mut left = leftovers(folder)?;
     assert_eq!(left.len(), 1);
+    assert!(made.holder.alive() && made.has_link());
     let report = left.remove(0).clean()?;
     assert!(made.is_gone(), "{report:#?}");
     assert!(
@@ -133,5 +130,6 @@ fn cleaned(folder: &Path) -> Tried {
     for line in &report {
         assert_eq!(line.then, Then::Removed, "{line:?}");
     }
+    drop(held);
     Ok(())
 }

@@ -5,34 +5,33 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use csi_harness::lab::NfsServer;
+use csi_harness::lab::{NfsError, NfsServer};
 use csi_harness::node::{ProcessId, process};
 use libtest_mimic::Failed;
 
-use crate::world::{V3, V4_2, World, is_mounted, mount_command, note, said, until};
+use crate::world::{V3, V4_2, World, is_mounted, mount, mount_command, note, said, until};
 use crate::{Test, Tried};
 
 pub(crate) const TESTS: &[Test] = &[
     (
-        "a-mount-in-the-background-comes-when-the-server-does",
-        |folder| background(folder),
+        "a-stopped-server-refuses-and-a-mount-in-the-background-comes-with-it",
+        stopped,
     ),
-    (
-        "a-frozen-server-holds-a-look-until-it-is-healed",
-        |folder| held(folder, NfsServer::freeze),
-    ),
-    ("a-server-that-is-cut-off-comes-back", |folder| {
-        held(folder, NfsServer::cut_off)
-    }),
-    ("a-stopped-server-under-a-mount-comes-back", |folder| {
-        held(folder, NfsServer::stop)
-    }),
-    ("mounts-hang-while-what-is-mounted-goes-on", hanging_mounts),
-    ("one-share-hangs-and-the-other-goes-on", hanging_share),
+    ("a-look-waits-until-the-server-is-healed", held),
+    ("what-hangs-leaves-the-rest-alone", hanging),
 ];
 
 /// How long something that hangs is watched to hang.
-const A_WHILE: Duration = Duration::from_secs(3);
+const A_WHILE: Duration = Duration::from_secs(2);
+
+type Befall = fn(&NfsServer) -> Result<(), NfsError>;
+
+/// What makes a look wait.
+const BEFALLS: [(&str, Befall); 3] = [
+    ("frozen", NfsServer::freeze),
+    ("cut off", NfsServer::cut_off),
+    ("stopped", NfsServer::stop),
+];
 
 /// A process that may hang; killed with the test.
 struct Waiting(Child);
@@ -48,16 +47,6 @@ impl Waiting {
         let mut command = Command::new("stat");
         command.arg("-f").arg(target);
         Self::start(command)
-    }
-
-    fn hangs(&mut self) -> Tried {
-        std::thread::sleep(
-            std::env::var("A_WHILE").map_or(A_WHILE, |s| Duration::from_secs(s.parse().unwrap())),
-        );
-        match self.0.try_wait()? {
-            None => Ok(()),
-            Some(status) => Err(format!("it came back: {status}").into()),
-        }
     }
 
     fn comes_back(mut self) -> Tried {
@@ -82,6 +71,17 @@ impl Drop for Waiting {
     }
 }
 
+/// Looks for a while whether they hang.
+fn hang(waiting: &mut [Waiting]) -> Tried {
+    std::thread::sleep(A_WHILE);
+    for one in waiting {
+        if let Some(status) = one.0.try_wait()? {
+            return Err(format!("it came back: {status}").into());
+        }
+    }
+    Ok(())
+}
+
 /// The helpers of mount(8) that work on a target.
 fn helpers(target: &Path) -> Result<Vec<ProcessId>, Failed> {
     let mut found = process::all()?;
@@ -92,25 +92,33 @@ fn helpers(target: &Path) -> Result<Vec<ProcessId>, Failed> {
     Ok(found.into_iter().map(|p| p.id).collect())
 }
 
-fn background(folder: &Path) -> Tried {
+fn stopped(folder: &Path) -> Tried {
     let world = World::new(folder)?;
     let server = world.server()?;
+    let begin = Instant::now();
     server.stop()?;
+    note("stop", begin);
     let mut targets: Vec<PathBuf> = Vec::new();
     for (name, options) in [("v3", V3), ("v4.2", V4_2)] {
         let target = world.target(name)?;
-        let output =
-            mount_command(&server, server.share(), &format!("{options},bg"), &target).output()?;
+        let output = mount(&server, server.share(), options, &target)?;
+        assert_eq!(output.status.code(), Some(32), "{}", said(&output));
+        let says = said(&output).contains("Connection refused");
+        assert!(says, "{}", said(&output));
+        let options = format!("{options},bg");
+        let output = mount_command(&server, server.share(), &options, &target).output()?;
         assert!(output.status.success(), "{}", said(&output));
         assert!(!is_mounted(&target)?, "{name}");
         assert_eq!(helpers(&target)?.len(), 1, "{name}");
         targets.push(target);
     }
+    let begin = Instant::now();
     server.heal()?;
+    note("heal of a stopped server", begin);
     let begin = Instant::now();
     for target in &targets {
         until("it is mounted", || is_mounted(target))?;
-        note("background mount", begin);
+        note("mount in the background", begin);
         until("its helper has ended", || Ok(helpers(target)?.is_empty()))?;
         fs::write(target.join("file"), "data")?;
     }
@@ -119,105 +127,96 @@ fn background(folder: &Path) -> Tried {
     world.end()
 }
 
-fn held(folder: &Path, befall: fn(&NfsServer) -> Result<(), csi_harness::lab::NfsError>) -> Tried {
+fn held(folder: &Path) -> Tried {
     let world = World::new(folder)?;
     let server = world.server()?;
     let v3 = world.mount(&server, server.share(), V3, "v3")?;
     let v4 = world.mount(&server, server.share(), V4_2, "v4")?;
-    befall(&server)?;
-    let mut looks = [Waiting::statfs(&v3)?, Waiting::statfs(&v4)?];
-    for look in &mut looks {
-        look.hangs()?;
-    }
-    let begin = Instant::now();
-    server.heal()?;
-    note("heal", begin);
-    let begin = Instant::now();
-    for look in looks {
-        look.comes_back()?;
-        note("look came back", begin);
-    }
-    let begin = Instant::now();
-    for target in [&v3, &v4] {
-        fs::write(target.join("file"), "data")?;
-        note("wrote", begin);
+    for (what, befall) in BEFALLS {
+        befall(&server)?;
+        let mut looks = [Waiting::statfs(&v3)?, Waiting::statfs(&v4)?];
+        hang(&mut looks)?;
+        let begin = Instant::now();
+        server.heal()?;
+        note(&format!("heal of a server that is {what}"), begin);
+        let begin = Instant::now();
+        for look in looks {
+            look.comes_back()?;
+            note(&format!("look at one that was {what}"), begin);
+        }
+        for target in [&v3, &v4] {
+            fs::write(target.join("file"), what)?;
+        }
+        note(&format!("write to one that was {what}"), begin);
     }
     world.unmount()?;
     server.take_down()?;
     world.end()
 }
 
-fn hanging_mounts(folder: &Path) -> Tried {
+fn hanging(folder: &Path) -> Tried {
     let world = World::new(folder)?;
     let server = world.server()?;
-    let other = server.export("other")?;
-    let mounted = [
-        world.mount(&server, server.share(), V3, "v3")?,
-        world.mount(&server, server.share(), V4_2, "v4")?,
-    ];
+    let (other, third) = (server.export("other")?, server.export("third")?);
+    let mut mounted = Vec::new();
+    let mut others = Vec::new();
+    for (name, options) in [("v3", V3), ("v4", V4_2)] {
+        mounted.push(world.mount(&server, server.share(), options, name)?);
+        others.push(world.mount(&server, &other, options, &format!("other-{name}"))?);
+    }
+    mounts_hang(&world, &server, &third, &mounted)?;
+    share_hangs(&server, &other, &others, &mounted)?;
+    world.unmount()?;
+    server.take_down()?;
+    world.end()
+}
+
+fn mounts_hang(world: &World, server: &NfsServer, share: &str, mounted: &[PathBuf]) -> Tried {
     server.hang_mounts()?;
     let mut waiting = Vec::new();
     let mut targets = Vec::new();
     for (share, name, options) in [
-        (other.as_str(), "other-v3", V3),
-        (other.as_str(), "other-v4", V4_2),
-        (server.share(), "same-v4", V4_2),
+        (share, "third-v3", V3),
+        (share, "third-v4", V4_2),
+        (server.share(), "again-v4", V4_2),
     ] {
         let target = world.target(name)?;
-        waiting.push(Waiting::start(mount_command(
-            &server, share, options, &target,
-        ))?);
+        let command = mount_command(server, share, options, &target);
+        waiting.push(Waiting::start(command)?);
         targets.push(target);
     }
-    for one in &mut waiting {
-        one.hangs()?;
-    }
-    for target in &mounted {
+    hang(&mut waiting)?;
+    for target in mounted {
         fs::write(target.join("file"), "goes on")?;
     }
-    for (one, target) in waiting.iter_mut().zip(&targets) {
-        assert!(one.0.try_wait()?.is_none() && !is_mounted(target)?);
+    hang(&mut waiting)?;
+    for target in &targets {
+        assert!(!is_mounted(target)?);
     }
     server.heal()?;
     let begin = Instant::now();
     for (one, target) in waiting.into_iter().zip(&targets) {
         one.comes_back()?;
-        note("mount came back", begin);
+        note("mount that hung", begin);
         assert!(is_mounted(target)?);
     }
-    world.unmount()?;
-    server.take_down()?;
-    world.end()
+    Ok(())
 }
 
-fn hanging_share(folder: &Path) -> Tried {
-    let world = World::new(folder)?;
-    let server = world.server()?;
-    let other = server.export("other")?;
-    let mut goes_on = Vec::new();
-    let mut hangs = Vec::new();
-    for (name, options) in [("v3", V3), ("v4", V4_2)] {
-        goes_on.push(world.mount(&server, server.share(), options, name)?);
-        hangs.push(world.mount(&server, &other, options, &format!("other-{name}"))?);
-    }
-    server.hang(&other)?;
-    let mut looks = Vec::new();
-    for target in &hangs {
-        looks.push(Waiting::statfs(target)?);
-    }
-    for look in &mut looks {
-        look.hangs()?;
-    }
-    for target in &goes_on {
+fn share_hangs(server: &NfsServer, share: &str, hangs: &[PathBuf], goes_on: &[PathBuf]) -> Tried {
+    server.hang(share)?;
+    let looks: Result<Vec<_>, _> = hangs.iter().map(|target| Waiting::statfs(target)).collect();
+    let mut looks = looks?;
+    hang(&mut looks)?;
+    for target in goes_on {
         fs::write(target.join("file"), "goes on")?;
     }
+    hang(&mut looks)?;
     server.heal()?;
     let begin = Instant::now();
     for look in looks {
         look.comes_back()?;
-        note("look came back", begin);
+        note("look at a share that hung", begin);
     }
-    world.unmount()?;
-    server.take_down()?;
-    world.end()
+    Ok(())
 }

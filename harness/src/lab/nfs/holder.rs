@@ -165,13 +165,14 @@ impl Drop for Holder {
 }
 
 /// What the holder does: it waits for the end of its input, and has the kernel
-/// reap what the daemons leave.
+/// reap what the daemons leave. The terminal's signals are not for it.
 fn wait_for_our_end() -> Command {
     let mut command = Command::new("cat");
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
-        .stderr(Stdio::null());
+        .stderr(Stdio::null())
+        .process_group(0);
     // SAFETY: signal is a plain system call; nothing is allocated or locked.
     unsafe {
         command.pre_exec(|| {

@@ -9,6 +9,9 @@
 //!
 //! NFS 4 clients need no options for these servers. NFS 3 clients want `nolock`:
 //! without it mount.nfs looks for rpc.statd on the client's side.
+//!
+//! A new mount namespace begins as a copy of ours, for some milliseconds: start
+//! a server before a disk is mounted that must come free at once.
 
 mod daemons;
 mod error;
@@ -53,7 +56,6 @@ pub fn missing() -> Option<String> {
 /// An NFS server that runs. Its clients are in our network namespace.
 #[derive(Debug)]
 pub struct NfsServer {
-    // In the order in which they go.
     state: Mutex<State>,
     link: Link,
     holder: Holder,

@@ -119,12 +119,7 @@ fn end_grace() {
 /// waits for a minute before it repeats one over TCP. As good as it goes: not
 /// every kernel can be told to (`CONFIG_INET_DIAG_DESTROY`).
 pub(super) fn cut_connections() {
-    if std::env::var_os("NO_CUT").is_some() {
-        return;
-    }
-    let begin = std::time::Instant::now();
-    let r = run("ss", &["-t", "-K", "sport", "=", ":2049"], "");
-    eprintln!("ss: {r:?} {:?}", begin.elapsed());
+    let _ = run("ss", &["-t", "-K", "sport", "=", ":2049"], "");
 }
 
 fn tell(file: &str, text: &str) -> Result<(), NfsError> {

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -50,10 +51,11 @@ fn execute(
     let mut said = File::from(memfd_create(c"stderr", MFdFlags::MFD_CLOEXEC)?);
     let mut child = Command::new(program)
         .args(arguments)
-        .env_remove("TMPDIR")
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(said.try_clone()?)
+        // The terminal's signals are not for it: it may be the one that heals.
+        .process_group(0)
         .spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
         // One that ends without reading it says why.

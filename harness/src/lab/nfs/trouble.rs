@@ -41,7 +41,8 @@ impl NfsServer {
     }
 
     /// Requests to mount are not answered any more, by any version, while what
-    /// is mounted goes on.
+    /// is mounted goes on. Until it is healed the server can learn nothing new:
+    /// after an export or a refusal, all of it would hang.
     ///
     /// # Errors
     /// See [`NfsError`].
@@ -50,7 +51,7 @@ impl NfsServer {
     }
 
     /// One share hangs, also where it is mounted, and so do requests to mount
-    /// any; the other shares that are mounted go on.
+    /// any; the other shares that are mounted go on. See [`Self::hang_mounts`].
     ///
     /// # Errors
     /// There is no such share; else see [`NfsError`].
@@ -81,8 +82,9 @@ impl NfsServer {
         })
     }
 
-    /// We are not let in any more. NFS 3 calls it "access denied", NFS 4 shows no
-    /// such folder; who has it mounted holds stale handles.
+    /// We are not let in any more, others would be. To mount(8), NFS 3 says
+    /// "access denied by server", NFS 4 "No such file or directory": what we may
+    /// not have is not shown. The handles of who has it mounted are stale.
     ///
     /// # Errors
     /// There is no such share; else see [`NfsError`].
@@ -116,10 +118,10 @@ impl NfsServer {
     }
 
     /// Undoes everything above: when this returns, the server answers. A client
-    /// may take longer to notice.
+    /// may take some seconds more to notice.
     ///
     /// # Errors
-    /// See [`NfsError`]. What could be undone is.
+    /// See [`NfsError`]; it can be tried again.
     pub fn heal(&self) -> Result<(), NfsError> {
         let state = &mut *self.state();
         let client = self.link.ours();
