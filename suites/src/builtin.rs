@@ -127,6 +127,8 @@ fn of_nfs(config: &mut Config, usual: &Config, on_our_servers: bool) {
         config.parameters = StringMap::from([
             ("server".to_owned(), hole(NFS_SERVER)),
             ("share".to_owned(), hole(NFS_SHARE)),
+            // In a folder of their own, as on a share that serves others too.
+            ("subDir".to_owned(), "volumes/{name}".to_owned()),
         ]);
     }
     config.volume.access_types = vec![AccessType::Mount];

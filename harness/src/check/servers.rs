@@ -250,12 +250,15 @@ pub struct Canary {
 }
 
 impl Server<'_> {
-    /// Leaves one.
+    /// Leaves one beside the folder of this name, wherever that is on the share.
     ///
     /// # Errors
-    /// Our own.
-    pub fn leave_canary(&self) -> Result<Canary, Stop> {
-        let folder = self.server.content(self.server.share()).join("csi-canary");
+    /// There is no such folder, or our own.
+    pub fn leave_canary(&self, beside: &str) -> Result<Canary, Stop> {
+        let share = self.server.content(self.server.share());
+        let above = folder_with(&share, beside, 3)
+            .ok_or_else(|| Stop::not_offered("volumes that are folders by their names"))?;
+        let folder = above.join("csi-canary");
         let wrong = |error| Stop::ours(format!("leave a file in {}", folder.display()), error);
         std::fs::create_dir_all(&folder).map_err(wrong)?;
         std::fs::write(folder.join("canary"), "not yours").map_err(wrong)?;
@@ -269,7 +272,7 @@ impl Canary {
         name(&self.folder)
     }
 
-    /// The name of the folder that is exported, with that in it.
+    /// The name of the folder above, which holds the volume too.
     pub fn parent(&self) -> String {
         self.folder.parent().map(name).unwrap_or_default()
     }
@@ -278,6 +281,18 @@ impl Canary {
     pub fn is_there(&self) -> bool {
         self.folder.join("canary").exists()
     }
+}
+
+/// The folder that holds one of this name, a few levels down.
+fn folder_with(folder: &Path, name: &str, levels: u32) -> Option<PathBuf> {
+    if folder.join(name).is_dir() {
+        return Some(folder.to_owned());
+    }
+    let below = std::fs::read_dir(folder).ok().filter(|_| levels > 0)?;
+    below
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .find_map(|entry| folder_with(&entry.path(), name, levels - 1))
 }
 
 fn name(folder: &Path) -> String {

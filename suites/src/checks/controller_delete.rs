@@ -60,7 +60,7 @@ async fn stays_in_its_place(cx: &Cx) -> Checked {
     let Some(name) = volume.name().filter(|name| volume.id().contains(name)) else {
         return Err(Stop::not_offered("ids with the name of the volume in them"));
     };
-    let canary = server.leave_canary()?;
+    let canary = server.leave_canary(&name)?;
     for way in [
         format!("{name}/../{}", canary.name()),
         format!("../{}/{}", canary.parent(), canary.name()),

@@ -23,6 +23,7 @@ pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
         ),
         world.trial("input::broken_yaml", broken_yaml),
         world.trial("input::an_unknown_key", an_unknown_key),
+        world.trial("input::an_unknown_variable", an_unknown_variable),
         world.trial("input::a_configuration_that_is_not_there", not_there),
         world.trial("input::an_unknown_check", an_unknown_check),
         world.trial(
@@ -109,6 +110,23 @@ fn an_unknown_key(place: &Place) -> Tested {
         &told,
         &["mine.yaml:2", "quiet_perod", "did you mean `quiet_period`"],
     )
+}
+
+fn an_unknown_variable(place: &Place) -> Tested {
+    let mistakes = [
+        ("${lab.nfs.sever}", "did you mean `lab.nfs.server`"),
+        ("${pvc.metadata.name}", "write `$${pvc.metadata.name}`"),
+    ];
+    for (value, help) in mistakes {
+        let content = format!("endpoint: /csi.sock\nparameters:\n  server: \"{value}\"\n");
+        let file = place.write("mine.yaml", &content)?.display().to_string();
+        let told = place.run(["run", "--config", &file])?.code(3)?.err;
+        has(
+            &told,
+            &["mine.yaml:3", value.trim_matches(['$', '{', '}']), help],
+        )?;
+    }
+    Ok(())
 }
 
 fn not_there(place: &Place) -> Tested {

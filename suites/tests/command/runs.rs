@@ -4,6 +4,8 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::sync::Arc;
 
+use csi_harness::check::{Lacking, Outcome};
+use csi_harness::lab::nfs_missing;
 use csi_harness::report::{Report, Verdict, json};
 use libtest_mimic::Trial;
 use nix::sys::signal::{Signal, kill};
@@ -19,6 +21,7 @@ pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
         world.root_trial("runs::nothing_ran_is_4", nothing_ran),
         world.root_trial("runs::an_endpoint_of_another", an_endpoint_of_another),
         world.root_trial("runs::a_known_failure", a_known_failure),
+        world.root_trial("runs::without_nfs_it_says_where", without_nfs),
         world.root_trial("runs::a_plan_does_nothing", a_plan_does_nothing),
         world.root_trial(
             "runs::the_driver_gets_its_arguments",
@@ -38,6 +41,29 @@ fn left_nothing(place: &Place, ended: Ended) -> Result<Ended, Box<dyn std::error
         0 => Ok(ended),
         n => Err(format!("{n} runs are left: {ended:#?}").into()),
     }
+}
+
+/// Where the kernel has no NFS, what needs it is skipped, and the report says how
+/// to run it. Where it has, it runs.
+fn without_nfs(place: &Place) -> Tested {
+    let arguments = ["--driver", "nfs", "nfs-publish.denied", "get-plugin-info"];
+    let ended = left_nothing(place, place.run(arguments)?.code(0)?)?;
+    let report = report(place)?;
+    let denied = report
+        .checks
+        .iter()
+        .find(|c| c.id.starts_with("nfs-publish.denied"));
+    let denied = denied.ok_or("the check is not in the report")?;
+    match nfs_missing() {
+        None => assert_eq!(denied.outcome, Outcome::Pass, "{denied:#?}"),
+        Some(_) => {
+            let skip = denied.skip.as_ref().ok_or("it was not skipped")?;
+            assert_eq!(skip.lacking, Lacking::Host);
+            has(&skip.need, &["NFS", "ci/vm/run"])?;
+            has(&ended.out, &["not possible on this host", "ci/vm/run"])?;
+        }
+    }
+    Ok(())
 }
 
 /// The flags of `run` need no word before them.

@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::sync::Arc;
 
-use csi_drivers::defect;
+use csi_drivers::defect::{self, Kind};
 use libtest_mimic::Trial;
 
 use super::world::{Place, Tested, World, end, has};
@@ -93,12 +93,15 @@ fn explain_tells_all(place: &Place) -> Tested {
 }
 
 fn every_defect_is_listed(place: &Place) -> Tested {
-    let list = place
-        .run(["driver", "loop", "--list-defects"])?
-        .code(0)?
-        .out;
-    let names: Vec<_> = defect::all().iter().map(|defect| defect.name).collect();
-    has(&list, &names)
+    for kind in [Kind::Loop, Kind::Nfs] {
+        let list = place
+            .run(["driver", kind.name(), "--list-defects"])?
+            .code(0)?
+            .out;
+        let names: Vec<_> = defect::of(kind).map(|defect| defect.name).collect();
+        has(&list, &names)?;
+    }
+    Ok(())
 }
 
 fn doctor_looks(place: &Place) -> Tested {

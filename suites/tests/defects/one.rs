@@ -111,17 +111,48 @@ fn command(state: &Path) -> Command {
 fn to_its_end(command: &mut Command) -> Result<ExitStatus, Box<dyn Error>> {
     let mut child = command.spawn()?;
     let until = Instant::now() + WATCHDOG;
+    let mut waiting = BTreeMap::new();
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(status);
         }
-        if Instant::now() > until {
+        let stuck = is_stuck(child.id(), &mut waiting);
+        if stuck || Instant::now() > until {
             child.kill()?;
             child.wait()?;
-            return Err(format!("it did not end within {WATCHDOG:?}").into());
+            return Err(match stuck {
+                true => "a thread of the harness waits in the kernel for a server".into(),
+                false => format!("it did not end within {WATCHDOG:?}").into(),
+            });
         }
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// How long a thread may wait where nothing can end it: far longer than for a disk.
+const IN_THE_KERNEL: Duration = Duration::from_secs(10);
+
+/// Whether a thread of the process has been in state D (proc_pid_stat(5)) for long:
+/// whatever hangs, the harness must not. `waiting`: since when, thread by thread.
+fn is_stuck(pid: u32, waiting: &mut BTreeMap<String, Instant>) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"));
+    let in_d: Vec<String> = threads
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|thread| {
+            let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ")
+                .is_some_and(|(_, rest)| rest.starts_with('D'))
+        })
+        .map(|thread| thread.file_name().to_string_lossy().into_owned())
+        .collect();
+    waiting.retain(|thread, _| in_d.contains(thread));
+    let now = Instant::now();
+    in_d.into_iter().any(|thread| {
+        let since = *waiting.entry(thread).or_insert(now);
+        now.duration_since(since) > IN_THE_KERNEL
+    })
 }
 
 fn left_nothing(state: &Path, before: &[LoopDevice]) -> Result<(), Box<dyn Error>> {
