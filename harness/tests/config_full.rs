@@ -104,7 +104,7 @@ fn volumes() {
     assert!(demo.read_only && !demo.scratch);
 
     assert!(inline.is_template());
-    let third = inline.instance("7f3a", 3).unwrap();
+    let third = inline.instance(&[("n", "3"), ("run", "7f3a")]).unwrap();
     assert_eq!(third.id, "inline-7f3a-3");
     assert_eq!(third.context["path"], "/exports/3");
     assert!(third.scratch);
