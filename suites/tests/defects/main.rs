@@ -45,7 +45,11 @@ fn main() -> ExitCode {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .insert(row.name(), line.clone());
-            judge(row, &said).map_err(|why| format!("{why}; found: {line}"))?;
+            judge(row, &said).map_err(|why| {
+                // Told at once: a run of all takes its time.
+                eprintln!("{}: {why}; found: {line}", row.name());
+                format!("{why}; found: {line}")
+            })?;
             Ok(Completion::Completed)
         }));
     }
