@@ -3,7 +3,7 @@
 //! Mount, network, host name and processes are the server's own. The holder is
 //! the first process of its process namespace: when it ends, the kernel kills
 //! every daemon in there, the last user of the mount namespace is gone, the
-//! nfsd file system in it is unmounted and with it the nfsd threads end
+//! nfsd file system in it is unmounted, which would end nfsd by itself
 //! (nfsd_umount), and the network namespace takes the link along. It reads from
 //! a pipe that only we can write to, so it ends when we do, also by SIGKILL.
 
@@ -23,8 +23,9 @@ use super::root;
 use crate::lab::errand::{pidfd_open, pidfd_signal};
 use crate::node::{ProcessId, process};
 
-/// How long the holder may take to end nfsd.
-const POLITE: Duration = Duration::from_secs(10);
+/// How long the holder may take to end nfsd: one server of the machine after the
+/// other does so, and a killed one holds up the rest for longer.
+const POLITE: Duration = Duration::from_secs(30);
 
 /// How long the namespace may take to end with all that is in it, if it must be
 /// killed.
@@ -32,7 +33,8 @@ const DYING: Duration = Duration::from_secs(60);
 
 /// What the holder does: it waits for the end of its input, and reaps what the
 /// daemons leave; then it ends nfsd. The kernel would do that too, but with
-/// rpcbind killed before it waits for an answer of its own many times.
+/// rpcbind killed at the same moment it waits for its answer, ten seconds for
+/// each program, and no NFS server of the machine can be told anything meanwhile.
 const LIFE: &str = "cat; echo 0 > /proc/fs/nfsd/threads";
 
 /// A process in namespaces of its own, and their owner.
