@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What was done with one thing that a run had made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cleaned {
-    /// `process`, `link`, `mount`, `loop device`, `folder`, `volume`, `journal`.
+    /// `process`, `mount`, `NFS server`, `loop device`, `folder`, `volume`, `journal`.
     pub what: &'static str,
     /// The path, device, or id.
     pub object: String,
@@ -110,7 +110,7 @@ impl Leftover {
     }
 
     /// Takes away what is left, in the order in which one holds the other:
-    /// processes, links, mounts, loop devices, folders; then the journal with its
+    /// processes, mounts, NFS servers, loop devices, folders; then the journal with its
     /// folder, unless something of ours is stuck.
     ///
     /// # Errors
@@ -147,15 +147,19 @@ impl Leftover {
             }
         }
         for entry in entries.iter().rev() {
-            if let Entry::Link { name, index } = entry
+            unmount(entry, this_boot, &mut report);
+        }
+        for entry in &entries {
+            if let Entry::NfsServer {
+                holder,
+                link,
+                index,
+            } = entry
                 && this_boot
             {
-                let then = nfs::let_go_of_link(name, *index);
-                report.extend(then.map(|then| cleaned("link", name.clone(), then)));
+                let then = nfs::let_go(*holder, link, *index);
+                report.extend(then.map(|then| cleaned("NFS server", link.clone(), then)));
             }
-        }
-        for entry in entries.iter().rev() {
-            unmount(entry, this_boot, &mut report);
         }
         for entry in &entries {
             if let Entry::Scratch { dev, path } = entry

@@ -85,12 +85,13 @@ pub enum Entry {
         /// What it is, for reading: `driver`, `holder`.
         what: String,
     },
-    /// A network link of ours. What is at its other end ends with the process
-    /// that was started for it, and takes the link along.
-    Link {
-        /// Its name.
-        name: String,
-        /// Its number, which no other link gets before the next boot.
+    /// An NFS server of ours.
+    NfsServer {
+        /// The process that holds its namespaces.
+        holder: ProcessId,
+        /// The name of the link to it.
+        link: String,
+        /// The link's number, which no other gets before the next boot.
         index: u32,
     },
     /// A volume that we asked a driver to make.

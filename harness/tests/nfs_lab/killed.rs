@@ -70,10 +70,13 @@ impl Made {
         let journal = std::fs::read_to_string(run.path().join("journal"))?;
         let (mut link, mut holder) = (None, None);
         for line in journal.lines() {
-            match serde_json::from_str(line)? {
-                Entry::Link { name, .. } => link = Some(name),
-                Entry::Process { process, .. } => holder = Some(process),
-                _ => {}
+            if let Entry::NfsServer {
+                holder: process,
+                link: name,
+                ..
+            } = serde_json::from_str(line)?
+            {
+                (holder, link) = (Some(process), Some(name));
             }
         }
         let holder: ProcessId = holder.ok_or("no holder")?;
@@ -123,13 +126,8 @@ fn cleaned(folder: &Path) -> Tried {
     assert!(made.holder.alive() && made.has_link());
     let report = left.remove(0).clean()?;
     assert!(made.is_gone(), "{report:#?}");
-    assert!(
-        report.iter().any(|line| line.what == "process"),
-        "{report:#?}"
-    );
-    for line in &report {
-        assert_eq!(line.then, Then::Removed, "{line:?}");
-    }
+    let told: Vec<_> = report.iter().map(|line| (line.what, &line.then)).collect();
+    assert_eq!(told, [("NFS server", &Then::Removed)], "{report:#?}");
     drop(held);
     Ok(())
 }

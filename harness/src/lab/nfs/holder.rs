@@ -3,7 +3,7 @@
 //! Mount, network, host name and processes are the server's own. The holder is
 //! the first process of its process namespace: when it ends, the kernel kills
 //! every daemon in there, the last user of the mount namespace is gone, the
-//! nfsd file system in it is unmounted and with it the nfsd threads end
+//! nfsd file system in it is unmounted, which would end nfsd by itself
 //! (nfsd_umount), and the network namespace takes the link along. It reads from
 //! a pipe that only we can write to, so it ends when we do, also by SIGKILL.
 
@@ -16,15 +16,26 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, setns, unshare};
-use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::sys::signal::Signal;
 
 use super::error::NfsError;
 use super::root;
 use crate::lab::errand::{pidfd_open, pidfd_signal};
 use crate::node::{ProcessId, process};
 
-/// How long the namespace may take to end with all that is in it.
-const DYING: Duration = Duration::from_secs(10);
+/// How long the holder may take to end nfsd: one server of the machine after the
+/// other does so, and a killed one holds up the rest for longer.
+const POLITE: Duration = Duration::from_secs(30);
+
+/// How long the namespace may take to end with all that is in it, if it must be
+/// killed.
+const DYING: Duration = Duration::from_secs(60);
+
+/// What the holder does: it waits for the end of its input, and reaps what the
+/// daemons leave; then it ends nfsd. The kernel would do that too, but with
+/// rpcbind killed at the same moment it waits for its answer, ten seconds for
+/// each program, and no NFS server of the machine can be told anything meanwhile.
+const LIFE: &str = "cat; echo 0 > /proc/fs/nfsd/threads";
 
 /// A process in namespaces of its own, and their owner.
 #[derive(Debug)]
@@ -51,7 +62,13 @@ impl Holder {
                 .map_err(|errno| Self::failed("set the host name", hostname, errno))?;
             root::change(folder)?;
             // The first child is the first process of the new namespace.
-            wait_for_our_end()
+            Command::new("sh")
+                .args(["-c", LIFE])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                // The terminal's signals are not for it.
+                .process_group(0)
                 .spawn()
                 .map_err(|error| Self::failed("start a holder for", hostname, error))
         })?;
@@ -80,31 +97,7 @@ impl Holder {
         &self,
         work: impl FnOnce() -> Result<T, NfsError> + Send,
     ) -> Result<T, NfsError> {
-        in_a_thread(|| {
-            self.enter().map_err(|error| NfsError::Io {
-                what: "enter",
-                object: format!("the namespaces of process {}", self.id.pid),
-                error,
-            })?;
-            work()
-        })
-    }
-
-    fn enter(&self) -> io::Result<()> {
-        // Threads share root and working directory unless told not to.
-        unshare(CloneFlags::CLONE_FS)?;
-        let kinds = [
-            ("pid", CloneFlags::CLONE_NEWPID),
-            ("uts", CloneFlags::CLONE_NEWUTS),
-            ("net", CloneFlags::CLONE_NEWNET),
-            // The last: the paths lie in our own.
-            ("mnt", CloneFlags::CLONE_NEWNS),
-        ];
-        for (name, kind) in kinds {
-            let namespace = File::open(format!("/proc/{}/ns/{name}", self.id.pid))?;
-            setns(namespace, kind)?;
-        }
-        Ok(())
+        inside(self.id, work)
     }
 
     /// The server's daemons with this name.
@@ -129,23 +122,30 @@ impl Holder {
         sent.map_err(|error| Self::failed("send a signal to", name, error))
     }
 
-    /// Ends the namespaces with all processes in them.
+    /// Ends the namespaces with all processes in them, by force if need be.
     pub(super) fn end(&mut self) -> Result<(), NfsError> {
         self.line = None;
+        if self.ends_within(POLITE) {
+            return Ok(());
+        }
         let _ = self.child.kill();
-        let until = Instant::now() + DYING;
+        if self.ends_within(DYING) {
+            return Ok(());
+        }
+        let error = io::Error::other(format!("it did not end within {DYING:?}"));
+        let object = format!("process {} with its daemons", self.id.pid);
+        Err(Self::failed("end", &object, error))
+    }
+
+    fn ends_within(&mut self, patience: Duration) -> bool {
+        let until = Instant::now() + patience;
         while Instant::now() < until {
             match self.child.try_wait() {
                 Ok(None) => thread::sleep(Duration::from_millis(2)),
-                _ => return Ok(()),
+                _ => return true,
             }
         }
-        let error = io::Error::other(format!("it did not end within {DYING:?}"));
-        Err(Self::failed(
-            "end",
-            &format!("process {} with its daemons", self.id.pid),
-            error,
-        ))
+        false
     }
 
     fn failed(what: &'static str, object: &str, error: impl Into<io::Error>) -> NfsError {
@@ -164,23 +164,35 @@ impl Drop for Holder {
     }
 }
 
-/// What the holder does: it waits for the end of its input, and has the kernel
-/// reap what the daemons leave. The terminal's signals are not for it.
-fn wait_for_our_end() -> Command {
-    let mut command = Command::new("cat");
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .process_group(0);
-    // SAFETY: signal is a plain system call; nothing is allocated or locked.
-    unsafe {
-        command.pre_exec(|| {
-            signal(Signal::SIGCHLD, SigHandler::SigIgn)?;
-            Ok(())
-        });
+/// Does something in the namespaces of the server with this holder.
+pub(super) fn inside<T: Send>(
+    holder: ProcessId,
+    work: impl FnOnce() -> Result<T, NfsError> + Send,
+) -> Result<T, NfsError> {
+    in_a_thread(|| {
+        let object = || format!("process {}", holder.pid);
+        enter(holder)
+            .map_err(|error| Holder::failed("enter the namespaces of", &object(), error))?;
+        work()
+    })
+}
+
+fn enter(holder: ProcessId) -> io::Result<()> {
+    let open = |name| File::open(format!("/proc/{}/ns/{name}", holder.pid));
+    let namespaces = [
+        (open("pid")?, CloneFlags::CLONE_NEWPID),
+        (open("uts")?, CloneFlags::CLONE_NEWUTS),
+        (open("net")?, CloneFlags::CLONE_NEWNET),
+        (open("mnt")?, CloneFlags::CLONE_NEWNS),
+    ];
+    // Asked after they are held: they are of that one.
+    holder.look()?;
+    // Threads share root and working directory unless told not to.
+    unshare(CloneFlags::CLONE_FS)?;
+    for (namespace, kind) in namespaces {
+        setns(namespace, kind)?;
     }
-    command
+    Ok(())
 }
 
 /// Namespaces belong to threads: what is entered here is left with its end.

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use super::error::{NfsError, failed};
 use super::holder::Holder;
 use super::tool::run;
-use crate::lab::{Entry, Then};
 
 /// 198.18.0.0/15: for measuring devices (RFC 2544), and so unlikely to be in use.
 const RANGE: u32 = u32::from_be_bytes([198, 18, 0, 0]);
@@ -79,12 +78,9 @@ impl Link {
         self.theirs
     }
 
-    /// The line for the journal.
-    pub(super) fn entry(&self) -> Entry {
-        Entry::Link {
-            name: self.name.clone(),
-            index: self.index,
-        }
+    /// Its name and its number.
+    pub(super) fn name(&self) -> (&str, u32) {
+        (&self.name, self.index)
     }
 
     /// To be called inside: whatever the server sends to us is dropped, or not
@@ -119,27 +115,13 @@ impl Link {
     }
 }
 
-/// Takes a link of a run that is over away; none where it is gone already. It
-/// goes with the server that was killed before.
-pub(in crate::lab) fn let_go(name: &str, index: u32) -> Option<Then> {
-    let stuck = |error: String| Some(Then::Stuck(error));
-    match index_of(name) {
-        Ok(Some(now)) if now == index => {}
-        Ok(_) => return None,
-        Err(error) => return stuck(error.to_string()),
-    }
-    match wait_gone(name, index, GOING) {
-        Ok(true) => Some(Then::Removed),
-        Ok(false) => match run("ip", &["link", "delete", name], "") {
-            Ok(()) => Some(Then::Removed),
-            Err(error) => stuck(error.to_string()),
-        },
-        Err(error) => stuck(error.to_string()),
-    }
+/// Takes a link away whose other end does not let go of it.
+pub(super) fn delete(name: &str) -> Result<(), NfsError> {
+    run("ip", &["link", "delete", name], "")
 }
 
 /// Waits until no link with that name and number is left; false if it stays.
-fn wait_gone(name: &str, index: u32, patience: Duration) -> io::Result<bool> {
+pub(super) fn wait_gone(name: &str, index: u32, patience: Duration) -> io::Result<bool> {
     let until = Instant::now() + patience;
     while index_of(name)? == Some(index) {
         if Instant::now() > until {
@@ -151,7 +133,7 @@ fn wait_gone(name: &str, index: u32, patience: Duration) -> io::Result<bool> {
 }
 
 /// The number of the link with that name in the caller's network namespace.
-fn index_of(name: &str) -> io::Result<Option<u32>> {
+pub(super) fn index_of(name: &str) -> io::Result<Option<u32>> {
     match nix::net::if_::if_nametoindex(name) {
         Ok(index) => Ok(Some(index)),
         Err(nix::errno::Errno::ENODEV | nix::errno::Errno::ENXIO) => Ok(None),

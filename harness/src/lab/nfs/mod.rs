@@ -13,6 +13,7 @@
 //! A new mount namespace begins as a copy of ours, for some milliseconds: start
 //! a server before a disk is mounted that must come free at once.
 
+mod clean;
 mod daemons;
 mod error;
 mod exports;
@@ -34,7 +35,7 @@ use self::exports::Export;
 use self::holder::Holder;
 use self::link::Link;
 
-pub(super) use self::link::let_go as let_go_of_link;
+pub(super) use self::clean::let_go;
 
 pub use self::error::NfsError;
 pub use self::nfsd::Serve;
@@ -107,9 +108,8 @@ impl NfsServer {
         // Its host name, and the name of the link to it: 15 bytes at most.
         let name = format!("nfs-{random}-{}", number % 1000);
         let holder = Holder::start(&name, folder)?;
-        journal.write(&process_entry(&holder))?;
         let link = Link::make(&name, wish.wrapping_add(number), &holder)?;
-        journal.write(&link.entry())?;
+        journal.write(&entry(&holder, &link))?;
         let mut server = Self {
             state: Mutex::default(),
             serve,
@@ -187,12 +187,9 @@ impl NfsServer {
         }
         // As good as it goes: the namespaces end whatever came of it.
         let _ = self.heal();
-        let _ = self.holder.inside(nfsd::stop);
         self.holder.end()?;
         self.link.wait_gone()?;
-        self.journal.gone(&self.link.entry())?;
-        self.journal.gone(&process_entry(&self.holder))?;
-        Ok(())
+        Ok(self.journal.gone(&entry(&self.holder, &self.link))?)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -207,9 +204,12 @@ impl Drop for NfsServer {
     }
 }
 
-fn process_entry(holder: &Holder) -> Entry {
-    Entry::Process {
-        process: holder.id(),
-        what: "NFS server".into(),
+/// The server's line in the journal. A server without a link ends with us.
+fn entry(holder: &Holder, link: &Link) -> Entry {
+    let (name, index) = link.name();
+    Entry::NfsServer {
+        holder: holder.id(),
+        link: name.to_owned(),
+        index,
     }
 }
