@@ -252,6 +252,18 @@ impl Attempt<'_> {
         Ok(gone)
     }
 
+    /// No process that tries to mount the volume outlives the answer. A call that
+    /// was not answered may still be at work.
+    ///
+    /// # Errors
+    /// The finding.
+    pub async fn no_helper_outlives_the_answer(&self) -> Checked {
+        match self.said {
+            Said::Nothing => Ok(()),
+            _ => self.no_helper_stays("the call was answered").await,
+        }
+    }
+
     /// No process is left that still tries to mount the volume.
     ///
     /// # Errors

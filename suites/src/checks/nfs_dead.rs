@@ -261,6 +261,14 @@ async fn comes_back(cx: &Cx) -> Checked {
     let _ = published.publish_again_into_fault().await?;
     server.restore_export().await?;
     published.unpublish().await?;
-    let again = published.staged().publish("b").await?;
+    published.staged().unstage().await?;
+    // As the next pod finds it, once the first is gone.
+    let again = published
+        .staged()
+        .volume()
+        .stage()
+        .await?
+        .publish("b")
+        .await?;
     again.shows(&marker).await
 }

@@ -11,11 +11,11 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use csi_drivers::defect::{self, Kind};
-use csi_harness::check::Outcome;
+use csi_harness::check::{Outcome, Settled};
 use csi_harness::node::Host;
 use csi_harness::report::Verdict;
 use libtest_mimic::{Arguments, Completion, Trial};
-use nfs::NFS;
+use nfs::{MORE, NFS};
 use one::{Red, Said, run};
 use table::{Expect, LOOP, Row};
 
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     })];
     for row in rows() {
         let (host, matrix) = (host.clone(), matrix.clone());
-        trials.push(Trial::ignorable_test(row.name(), move || {
+        trials.push(Trial::ignorable_test(name(row), move || {
             if let Some(lacking) = lacks(&host, row) {
                 return Ok(Completion::ignored_with(format!(
                     "the host lacks {lacking}"
@@ -60,7 +60,13 @@ fn main() -> ExitCode {
 
 /// The rows of all drivers.
 fn rows() -> impl Iterator<Item = &'static Row> {
-    LOOP.iter().chain(NFS)
+    LOOP.iter().chain(NFS).chain(MORE)
+}
+
+/// The name of its trial: `nfs/chmod-on-publish`, `more-nfs/target-dir-left`.
+fn name(row: &Row) -> String {
+    let more = MORE.iter().any(|other| std::ptr::eq(other, row));
+    format!("{}{}", if more { "more-" } else { "" }, row.name())
 }
 
 /// What the host lacks for a row, and how to have it.
@@ -172,6 +178,10 @@ fn line(said: &Said) -> String {
             false => format!("[{}]", cases.join(",")),
         };
         let _ = write!(line, "{word} {id}{cases}; ");
+    }
+    let blocked = |check: &&Settled| check.outcome == Outcome::Blocked;
+    for check in said.report.checks.iter().filter(blocked) {
+        let _ = write!(line, "blocked {} ({}); ", check.id, check.message);
     }
     let totals = said.report.totals;
     let _ = write!(
