@@ -101,7 +101,7 @@ fn whole() -> Result<(), String> {
             ));
         }
     }
-    let names: BTreeSet<_> = rows().map(Row::name).collect();
+    let names: BTreeSet<_> = rows().map(name).collect();
     match names.len() == rows().count() {
         true => Ok(()),
         false => Err("a row stands in a table twice".into()),

@@ -25,7 +25,21 @@ const fn honest(driver: Driver, only: &'static [&'static str]) -> Row {
 
 /// The honest driver in each of its ways, and the defects that NFS is known for.
 pub(crate) const NFS: &[Row] = &[
-    honest(Driver::Nfs, &[]),
+    honest(
+        Driver::Nfs,
+        &[
+            "nfs-",
+            "delete-volume",
+            "driver.",
+            "node-publish.mode",
+            "node-publish.mount-flags",
+            "node-publish.read-only-takes",
+            "node-publish.repeat",
+            "node-publish.target",
+            "node-stats.numbers",
+            "node-unpublish",
+        ],
+    ),
     honest(
         Driver::NfsStaging,
         &[
@@ -227,6 +241,7 @@ pub(crate) const NFS: &[Row] = &[
 /// Those that the loop driver has too, and the gaps: they are run when somebody asks
 /// for them (`ci/nfs`, with CSI_NFS_ALL set), since a virtual machine takes its time.
 pub(crate) const MORE: &[Row] = &[
+    honest(Driver::Nfs, &[]),
     of(
         Driver::Nfs,
         &["node-unpublish.target", "node-publish.target"],

@@ -15,7 +15,7 @@ use csi_harness::report::{Report, json};
 use crate::table::{Driver, Row};
 
 /// No run takes nearly as long: it only keeps a hang from being one.
-const WATCHDOG: Duration = Duration::from_secs(600);
+const WATCHDOG: Duration = Duration::from_secs(1200);
 
 /// Checks by id and what came of them, with the cases that it came of.
 pub(crate) type Red = BTreeMap<(String, &'static str), Vec<String>>;
