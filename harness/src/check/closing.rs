@@ -86,7 +86,12 @@ impl Session {
     /// Lets the quiet period pass: the one for all checks, after the last of them
     /// that a late mount could be charged to. What we broke is well by then.
     pub async fn quiet_period(&self) {
-        tokio::time::sleep(self.config().quiet()).await;
+        tokio::time::sleep(self.quiet()).await;
+    }
+
+    /// How long that is.
+    pub fn quiet(&self) -> Duration {
+        self.config().quiet(self.servers.is_some())
     }
 
     /// After the quiet period: deletes the volumes that served many, and looks once

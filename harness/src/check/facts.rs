@@ -127,9 +127,7 @@ impl Facts {
     fn lacks_nfs_servers(&self) -> Option<Skip> {
         let why = self.no_nfs_lab.as_ref()?;
         Some(Skip {
-            need: format!(
-                "NFS servers of the lab ({why}); in a virtual machine: ci/vm/run csi-conformance …"
-            ),
+            need: format!("NFS servers of the lab: {why}"),
             lacking: Lacking::Host,
         })
     }

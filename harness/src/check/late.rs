@@ -56,7 +56,7 @@ impl Cx {
     /// Waits, no longer than the quiet period, for a mount to come at a path where
     /// none was at that moment; noted.
     pub(super) async fn late_mount(&self, path: &OurPath, answer: &Moment) -> Option<Came> {
-        let mut patience = Patience::brisk(self.session.config().quiet());
+        let mut patience = Patience::brisk(self.session.quiet());
         loop {
             if let Some(came) = self.session.came(path, answer) {
                 for seen in came.evidence(path, answer) {

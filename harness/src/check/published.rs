@@ -114,7 +114,7 @@ impl<'a> Published<'a> {
 
     /// Waits for the quiet period: for what a driver does after its answer.
     pub async fn quiet_period(&self) {
-        tokio::time::sleep(self.cx().session.config().quiet()).await;
+        tokio::time::sleep(self.cx().session.quiet()).await;
     }
 
     /// Whether the access mode is one of a writer.

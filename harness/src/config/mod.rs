@@ -171,8 +171,8 @@ impl Config {
     /// said nothing: two seconds; half a minute where NFS servers come back, whose
     /// clients ask again after 1, 2, 4, 8 … s (mount.nfs, `bg`), and which is what
     /// the kubelet is given to notice.
-    pub fn quiet(&self) -> Duration {
-        let usual = match self.uses_nfs_lab() {
+    pub fn quiet(&self, with_servers: bool) -> Duration {
+        let usual = match with_servers {
             true => Duration::from_secs(30),
             false => Duration::from_secs(2),
         };

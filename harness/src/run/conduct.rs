@@ -257,7 +257,7 @@ async fn scope(request: &Request, session: &Session, plan: &Plan) -> Scope {
             .as_ref()
             .map_or_else(|| "not watched".to_owned(), Watches::in_words),
         deadline_ms: ms(request.config.deadline),
-        quiet_period_ms: ms(request.config.quiet()),
+        quiet_period_ms: ms(session.quiet()),
         config: request.config.to_public_json(),
     }
 }

@@ -151,10 +151,16 @@ async fn nfs_lab(
     }
     let (place, journal) = (folder.path().to_owned(), folder.journal().clone());
     let starting = tokio::task::spawn_blocking(move || Servers::start(place, journal));
+    let failed = |error: &dyn std::fmt::Display| {
+        let why = format!(
+            "{error}; `ci/vm/run csi-conformance …` runs it in a virtual machine with a kernel that has it"
+        );
+        (None, Some(why))
+    };
     match starting.await {
         Ok(Ok(servers)) => (Some(Arc::new(servers)), None),
-        Ok(Err(error)) => (None, Some(error.to_string())),
-        Err(error) => (None, Some(error.to_string())),
+        Ok(Err(error)) => failed(&error),
+        Err(error) => failed(&error),
     }
 }
 
