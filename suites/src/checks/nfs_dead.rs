@@ -144,7 +144,7 @@ async fn stats_end(cx: &Cx) -> Checked {
 }
 
 check! {
-    /// `NodeUnpublishVolume` of a volume whose server answers nothing comes to an end, and succeeds when the server is back.
+    /// `NodeUnpublishVolume` comes to an end while the server answers nothing, and succeeds when it is back.
     ///
     /// An error is fine: the caller comes back. An OK with the mount still there is not.
     UNPUBLISH_ENDS = "nfs-frozen.unpublish-comes-to-an-end",
