@@ -284,12 +284,19 @@ fn templates() {
         assert_eq!(expand(template, &values).unwrap(), text);
     }
     for (template, message) in [
-        ("${m}", "unknown variable `m` (known here: n, run)"),
+        (
+            "${m}",
+            "unknown variable `m` (known here: n, run); for the driver to get it as it stands, write `$${m}`",
+        ),
         (
             "${runs}",
-            "unknown variable `runs`; did you mean `run`? (known here: n, run)",
+            "unknown variable `runs`; did you mean `run`? (known here: n, run); for the driver to get it as it stands, \
+             write `$${runs}`",
         ),
-        ("${}", "unknown variable `` (known here: n, run)"),
+        (
+            "${}",
+            "unknown variable `` (known here: n, run); for the driver to get it as it stands, write `$${}`",
+        ),
         (
             "a${n",
             "a `${` is not closed by `}`; for the characters `${` themselves write `$${`",
