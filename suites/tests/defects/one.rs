@@ -130,7 +130,7 @@ fn to_its_end(command: &mut Command) -> Result<ExitStatus, Box<dyn Error>> {
 }
 
 /// How long a thread may wait where nothing can end it: far longer than for a disk.
-const IN_THE_KERNEL: Duration = Duration::from_secs(10);
+const IN_THE_KERNEL: Duration = Duration::from_secs(60);
 
 /// Whether a thread of the process has been in state D (proc_pid_stat(5)) for long:
 /// whatever hangs, the harness must not. `waiting`: since when, thread by thread.
