@@ -9,7 +9,7 @@ pub const DRIVER_VARIABLES: &[&str] = &["endpoint", "socket", "state_dir"];
 /// that no other name of the run has.
 pub const NAME_VARIABLES: &[&str] = &["n", "run"];
 /// What the parameters, ids and contexts of volumes can name: what names can, and
-/// the servers of the lab ([`crate::lab::nfs`]).
+/// the servers of the lab ([`crate::lab::NfsServer`]).
 pub const VOLUME_VARIABLES: &[&str] = &[NFS_SERVER, NFS_SHARE, "n", "run"];
 /// The address of an NFS server that we make.
 pub const NFS_SERVER: &str = "lab.nfs.server";
