@@ -9,3 +9,4 @@ mod locks;
 pub(crate) mod patience;
 pub(crate) mod serve;
 pub(crate) mod services;
+pub(crate) mod usage;

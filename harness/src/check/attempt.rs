@@ -65,7 +65,6 @@ impl<'a> Volume<'a> {
     pub async fn attempt(&self, name: &str, flags: &[&str]) -> Result<Attempt<'a>, Stop> {
         let cx = self.cx;
         self.with(|claim| claim.want.more_flags = owned(flags));
-        let limit = AWAY.min(cx.session.client.longest_deadline());
         let staged = self.to_stage().await?;
         let (request, target) = staged.publish_request(name)?;
         let published = Published {
@@ -81,7 +80,7 @@ impl<'a> Volume<'a> {
         if staged.path.is_some() {
             staged.claims_stage();
             let asked = cx
-                .ask_into_fault::<rpc::NodeStageVolume>(&staged.stage_request(), limit)
+                .ask_into_fault::<rpc::NodeStageVolume>(&staged.stage_request())
                 .await?;
             match Said::of(&asked, "NodeStageVolume") {
                 Said::Published => {}
@@ -91,7 +90,7 @@ impl<'a> Volume<'a> {
         see::mounts_at(cx, &published.target, "before").await?;
         staged.claims_target(&published.target);
         let asked = cx
-            .ask_into_fault::<rpc::NodePublishVolume>(&published.request, limit)
+            .ask_into_fault::<rpc::NodePublishVolume>(&published.request)
             .await?;
         Ok(attempt(Said::of(&asked, "NodePublishVolume")).await)
     }
@@ -222,11 +221,7 @@ impl Attempt<'_> {
         let cx = self.cx();
         let mut patience = Patience::new(AWAY);
         loop {
-            let request = self.published.unpublish_request();
-            let limit = AWAY.min(cx.session.client.longest_deadline());
-            let asked = cx
-                .ask_into_fault::<rpc::NodeUnpublishVolume>(&request, limit)
-                .await?;
+            let asked = self.published.unpublish_into_fault().await?;
             let busy = |asked: &Asked<_>| asked.refusal().is_some_and(|r| r.code.is_transient());
             match asked {
                 Some(asked) if asked.is_ok() => break,
@@ -242,7 +237,7 @@ impl Attempt<'_> {
         };
         let request = self.published.staged.unstage_request();
         let asked = cx
-            .ask_into_fault::<rpc::NodeUnstageVolume>(&request, AWAY)
+            .ask_into_fault::<rpc::NodeUnstageVolume>(&request)
             .await?;
         let gone = asked.is_some_and(|asked| asked.is_ok());
         if gone {

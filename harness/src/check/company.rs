@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use csi_proto::rpc::{self, Rpc};
+use csi_proto::rpc;
 use csi_proto::v1;
 use csi_proto::v1::node_service_capability::rpc::Type as NodeRpc;
 
 use super::attempt::AWAY;
-use super::cx::{Asked, Cx};
+use super::cx::Asked;
 use super::published::Published;
 use super::see;
 use super::stop::{Checked, Stop};
@@ -63,7 +63,9 @@ impl Published<'_> {
             volume_path: self.target.drivers.clone(),
             staging_target_path: self.request.staging_target_path.clone(),
         };
-        asked::<rpc::NodeGetVolumeStats>(self.cx(), &request).await
+        self.cx()
+            .ask_into_fault::<rpc::NodeGetVolumeStats>(&request)
+            .await
     }
 
     /// Asks to take it back while its server is away. None: no answer.
@@ -73,7 +75,9 @@ impl Published<'_> {
     pub async fn unpublish_into_fault(
         &self,
     ) -> Result<Option<Asked<v1::NodeUnpublishVolumeResponse>>, Stop> {
-        asked::<rpc::NodeUnpublishVolume>(self.cx(), &self.unpublish_request()).await
+        self.cx()
+            .ask_into_fault::<rpc::NodeUnpublishVolume>(&self.unpublish_request())
+            .await
     }
 
     /// Publishes it once more at the same place while its server is away. None: no
@@ -84,7 +88,9 @@ impl Published<'_> {
     pub async fn publish_again_into_fault(
         &self,
     ) -> Result<Option<Asked<v1::NodePublishVolumeResponse>>, Stop> {
-        asked::<rpc::NodePublishVolume>(self.cx(), &self.request).await
+        self.cx()
+            .ask_into_fault::<rpc::NodePublishVolume>(&self.request)
+            .await
     }
 
     /// Whether the kernel gets nothing but errors from what is mounted here; in its
@@ -126,7 +132,8 @@ impl Published<'_> {
         let cx = self.cx();
         let began = Instant::now();
         due(
-            asked::<rpc::Probe>(cx, &v1::ProbeRequest {}).await?,
+            cx.ask_into_fault::<rpc::Probe>(&v1::ProbeRequest {})
+                .await?,
             "Probe",
         )?;
         if cx.facts().node_can(NodeRpc::GetVolumeStats) {
@@ -134,11 +141,6 @@ impl Published<'_> {
         }
         Ok(Company::since(began))
     }
-}
-
-async fn asked<R: Rpc>(cx: &Cx, request: &R::Request) -> Result<Option<Asked<R::Response>>, Stop> {
-    let limit = AWAY.min(cx.session.client.longest_deadline());
-    cx.ask_into_fault::<R>(request, limit).await
 }
 
 fn due<T>(asked: Option<Asked<T>>, rpc: &str) -> Checked {

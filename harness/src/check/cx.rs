@@ -7,6 +7,7 @@ use std::time::Duration;
 use csi_proto::rpc::Rpc;
 use csi_proto::v1::volume_capability::access_mode::Mode;
 
+use super::attempt::AWAY;
 use super::claims::Claims;
 use super::facts::Facts;
 use super::kind::Kind;
@@ -158,17 +159,17 @@ impl Cx {
     }
 
     /// Asks once while we have broken what the driver depends on. None: no answer
-    /// within `limit`, which is for the check to judge.
+    /// within [`AWAY`], which is for the check to judge.
     ///
     /// # Errors
     /// A broken connection, or an answer that is not CSI.
     pub async fn ask_into_fault<R: Rpc>(
         &self,
         request: &R::Request,
-        limit: Duration,
     ) -> Result<Option<Asked<R::Response>>, Stop> {
         self.session.may_ask(R::NAME, self.kind.as_ref())?;
         let client = &self.session.client;
+        let limit = AWAY.min(client.longest_deadline());
         let reply = client.call_into_fault::<R>(&self.id, request, limit).await;
         self.see(Evidence::Call(reply.record.clone()));
         match reply.answer {

@@ -67,16 +67,6 @@ impl Servers {
         std::fs::set_permissions(&folder, Permissions::from_mode(0o777)).map_err(wrong)?;
         Ok(format!("{}/{name}", server.share()))
     }
-
-    /// Heals them all: whatever still waits for one of them comes to its end.
-    /// Blocks. In words, what did not work.
-    pub fn heal(&self) -> Vec<String> {
-        let made = self.made();
-        let told = made.iter().map(|server| server.heal());
-        told.filter_map(Result::err)
-            .map(|error| error.to_string())
-            .collect()
-    }
 }
 
 /// A server that one check has for itself. It is healed when the check ends, and
@@ -132,11 +122,6 @@ impl Server<'_> {
     /// Its number in the run.
     pub(super) fn number(&self) -> u32 {
         self.number
-    }
-
-    /// Its address, as it stands in the source of its mounts.
-    pub fn address(&self) -> &str {
-        self.server.address()
     }
 
     async fn suffers(

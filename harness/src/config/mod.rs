@@ -39,7 +39,7 @@ pub use sections::{
 };
 pub use template::{
     DRIVER_VARIABLES, HOOK_VARIABLES, NAME_VARIABLES, NFS_SERVER, NFS_SHARE, VOLUME_VARIABLES,
-    check_template, expand, has_variables,
+    check_template, expand,
 };
 pub use words::{AccessMode, AccessType, Allow, Require, Rpc};
 

@@ -19,11 +19,6 @@ pub const NFS_SHARE: &str = "lab.nfs.share";
 /// What the command of a hook can name.
 pub const HOOK_VARIABLES: &[&str] = &["node_id", "run", "volume_id", "volume_name"];
 
-/// Whether `template` has a hole at all: one without stands for a single thing.
-pub fn has_variables(template: &str) -> bool {
-    pieces(template).is_ok_and(|pieces| pieces.iter().any(|p| matches!(p, Piece::Variable(_))))
-}
-
 /// Whether `template` names this variable.
 pub(super) fn names(template: &str, variable: &str) -> bool {
     pieces(template).is_ok_and(|pieces| {

@@ -105,7 +105,7 @@ impl Host {
         ));
         features.push(feature(
             "mount-events",
-            kernel::mount_events(),
+            super::watch::has_mount_events(),
             "mounts that come and go between two looks, and who made them",
         ));
         features.push(feature(

@@ -30,7 +30,7 @@ mod tests;
 
 pub use ask::{
     is_free, loop_status, open_device, read_beneath, read_device, read_dir, read_file, remove_file,
-    set_mode, stat, stat_follow, statfs, write_device, write_file,
+    stat, stat_follow, statfs, write_device, write_file,
 };
 pub use parent::{abandoned, look_now, reap};
 pub use seen::{DeviceSeen, FileStat, FsStat, Listing, LoopSeen, Name, Seen};

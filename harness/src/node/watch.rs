@@ -49,8 +49,10 @@ pub use namespace::Namespace;
 pub use timeline::Counts;
 
 use super::process::ProcessId;
+use group::Group;
 use source::{Sink, Source};
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -319,6 +321,15 @@ impl Drop for Watch {
             None => {}
         }
     }
+}
+
+/// Tries to be told of the mounts in our namespace, and lets go at once.
+///
+/// # Errors
+/// Why that cannot be, in words.
+pub(super) fn has_mount_events() -> Result<(), String> {
+    let namespace = Namespace::Ours.open("ns/mnt").map_err(|e| e.to_string())?;
+    Group::on(namespace.as_fd()).map(drop)
 }
 
 /// The way that was asked for, or the best that there is.

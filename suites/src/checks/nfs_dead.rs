@@ -3,7 +3,9 @@
 use std::time::Instant;
 
 use csi_harness::check;
-use csi_harness::check::{AWAY, Check, Checked, Cx, Marker, Need, Published, Server, Stop, Want};
+use csi_harness::check::{
+    AWAY, Check, Checked, Cx, Marker, Need, Published, Server, Stop, Volume, Want,
+};
 use csi_harness::config::Allow;
 
 use crate::spec;
@@ -41,6 +43,14 @@ async fn stale(cx: &Cx) -> Result<(Server<'_>, Published<'_>), Stop> {
     }
 }
 
+/// A volume that hangs is measured, and another like it published; until when these
+/// calls lasted.
+async fn hangs(dead: &Published<'_>, next: &Volume<'_>) -> Result<Instant, Stop> {
+    let (stats, attempt) = tokio::join!(dead.stats_into_fault(), next.attempt("b", &[]));
+    let _ = (stats?, attempt?);
+    Ok(Instant::now())
+}
+
 check! {
     /// While one volume's server answers nothing, volumes on other servers are published, unpublished and measured.
     ///
@@ -69,12 +79,7 @@ async fn others_go_on(cx: &Cx) -> Checked {
         .await?;
     let usual = alive.goes_on().await?;
     server.freeze().await?;
-    let hangs = async {
-        let (stats, attempt) = tokio::join!(dead.stats_into_fault(), next.attempt("b", &[]));
-        let _ = (stats?, attempt?);
-        Ok::<_, Stop>(Instant::now())
-    };
-    let (hung_until, others) = tokio::join!(hangs, alive.goes_on());
+    let (hung_until, others) = tokio::join!(hangs(&dead, &next), alive.goes_on());
     others?.did_not_wait(hung_until?, usual)
 }
 
@@ -108,12 +113,7 @@ async fn neighbours_go_on(cx: &Cx) -> Checked {
     let next = cx.volume(on().share(&share)).await?;
     let usual = alive.goes_on_where_it_is().await?;
     server.hang(&share).await?;
-    let hangs = async {
-        let (stats, attempt) = tokio::join!(dead.stats_into_fault(), next.attempt("b", &[]));
-        let _ = (stats?, attempt?);
-        Ok::<_, Stop>(Instant::now())
-    };
-    let (hung_until, others) = tokio::join!(hangs, alive.goes_on_where_it_is());
+    let (hung_until, others) = tokio::join!(hangs(&dead, &next), alive.goes_on_where_it_is());
     others?.did_not_wait(hung_until?, usual)
 }
 

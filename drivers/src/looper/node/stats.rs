@@ -8,11 +8,12 @@ use tonic::Status;
 
 use super::device::{self, Top};
 use super::whole;
+use crate::common::usage;
 use crate::defect::Defect;
 use crate::looper::args;
 use crate::looper::driver::Driver;
 use crate::looper::volume::{Volume, internal};
-use crate::sys::filesystem::{self, Usage};
+use crate::sys::filesystem;
 use crate::sys::loopdev::LoopDevice;
 
 /// Measures a volume where it is staged or published.
@@ -24,9 +25,9 @@ pub(super) fn stats(
     let path = args::path("volume_path", &request.volume_path)?;
     let volume = driver.store.get(id)?;
     let mut usage = match shown_at(driver, &volume, &path)? {
-        Shown::Filesystem => of_filesystem(filesystem::usage(&path).map_err(internal)?),
+        Shown::Filesystem => usage::of_filesystem(filesystem::usage(&path).map_err(internal)?),
         Shown::Device(device) => vec![csi::VolumeUsage {
-            total: signed(device.size().map_err(internal)?),
+            total: usage::signed(device.size().map_err(internal)?),
             unit: Unit::Bytes.into(),
             ..Default::default()
         }],
@@ -77,28 +78,6 @@ fn shown_at(driver: &Driver, volume: &Volume, path: &Path) -> Result<Shown, Stat
     })
 }
 
-fn of_filesystem(usage: Usage) -> Vec<csi::VolumeUsage> {
-    let bytes = csi::VolumeUsage {
-        available: signed(usage.available),
-        total: signed(usage.bytes),
-        used: signed(usage.used),
-        unit: Unit::Bytes.into(),
-    };
-    let (total, free) = usage.inodes;
-    let inodes = csi::VolumeUsage {
-        available: signed(free),
-        total: signed(total),
-        used: signed(total.saturating_sub(free)),
-        unit: Unit::Inodes.into(),
-    };
-    // A file system without a fixed number of inodes says that it has none.
-    if total == 0 {
-        vec![bytes]
-    } else {
-        vec![bytes, inodes]
-    }
-}
-
 /// How the volume is, seen from here.
 fn condition(driver: &Driver, volume: &Volume, path: &Path) -> csi::VolumeCondition {
     let trouble = whole(driver, volume)
@@ -109,8 +88,4 @@ fn condition(driver: &Driver, volume: &Volume, path: &Path) -> csi::VolumeCondit
         abnormal: trouble.is_some(),
         message: trouble.unwrap_or_else(|| "the volume is in use and well".to_owned()),
     }
-}
-
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

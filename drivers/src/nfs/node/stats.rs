@@ -3,17 +3,17 @@
 use std::path::Path;
 
 use csi_proto::v1 as csi;
-use csi_proto::v1::volume_usage::Unit;
 use tonic::Status;
 
 use crate::common::args as fields;
 use crate::common::patience::Patience;
+use crate::common::usage;
 use crate::defect::Defect;
 use crate::nfs::driver::Driver;
 use crate::nfs::mounting::{self, undone};
 use crate::nfs::source::{Escape, Source, is_nfs};
 use crate::nfs::store::internal;
-use crate::sys::filesystem::{self, Usage};
+use crate::sys::filesystem;
 use crate::sys::mountinfo;
 
 /// Measures a volume where it is staged or published. The numbers are those of
@@ -34,7 +34,7 @@ pub(super) fn stats(
         false => mounting::measure(&path, patience)
             .map_err(|why| undone("ask for the usage of", &path, &why))?,
     };
-    let mut usage = told(measured);
+    let mut usage = usage::of_filesystem(measured);
     if driver.defects.has(Defect::WRONG_STATS) {
         for usage in &mut usage {
             usage.total /= 2;
@@ -66,30 +66,4 @@ fn is_at(driver: &Driver, id: &str, path: &Path) -> Result<bool, Status> {
         // An id that was not made here says nothing; nor does a lost record.
         _ => true,
     })
-}
-
-fn told(usage: Usage) -> Vec<csi::VolumeUsage> {
-    let bytes = csi::VolumeUsage {
-        available: signed(usage.available),
-        total: signed(usage.bytes),
-        used: signed(usage.used),
-        unit: Unit::Bytes.into(),
-    };
-    let (total, free) = usage.inodes;
-    let inodes = csi::VolumeUsage {
-        available: signed(free),
-        total: signed(total),
-        used: signed(total.saturating_sub(free)),
-        unit: Unit::Inodes.into(),
-    };
-    // A file system without a fixed number of inodes says that it has none.
-    if total == 0 {
-        vec![bytes]
-    } else {
-        vec![bytes, inodes]
-    }
-}
-
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

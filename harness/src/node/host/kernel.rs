@@ -4,7 +4,6 @@ use super::{Feature, feature};
 use linux_raw_sys::general::{__NR_listmount, __NR_statmount, LSMT_ROOT, mnt_id_req};
 use nix::errno::Errno;
 use std::collections::BTreeSet;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -102,37 +101,6 @@ pub(super) fn has_module(name: &str) -> bool {
         })
     };
     named("modules.builtin") || named("modules.dep")
-}
-
-// From linux/fanotify.h (Linux 6.15 and later); libc has none of them yet.
-const FAN_REPORT_MNT: libc::c_uint = 0x4000;
-const FAN_MARK_MNTNS: libc::c_uint = 0x0110;
-const FAN_MNT_ATTACH: u64 = 0x0100_0000;
-const FAN_MNT_DETACH: u64 = 0x0200_0000;
-
-/// Tries to be told of mounts in our namespace, and lets go at once.
-pub(super) fn mount_events() -> Result<(), String> {
-    let said = |e: Errno| match e {
-        Errno::EINVAL => "the kernel has no mount events (Linux 6.15)".to_owned(),
-        e => format!("fanotify: {e}"),
-    };
-    let flags = libc::FAN_CLASS_NOTIF | libc::FAN_CLOEXEC | FAN_REPORT_MNT;
-    // SAFETY: fanotify_init takes two numbers.
-    let group = Errno::result(unsafe { libc::fanotify_init(flags, 0) }).map_err(said)?;
-    // SAFETY: a new descriptor that nobody else owns.
-    let group = unsafe { OwnedFd::from_raw_fd(group) };
-    let namespace = std::fs::File::open("/proc/thread-self/ns/mnt").map_err(|e| e.to_string())?;
-    // SAFETY: both descriptors are open, and no path is given.
-    let marked = unsafe {
-        libc::fanotify_mark(
-            group.as_raw_fd(),
-            libc::FAN_MARK_ADD | FAN_MARK_MNTNS,
-            FAN_MNT_ATTACH | FAN_MNT_DETACH,
-            namespace.as_raw_fd(),
-            std::ptr::null(),
-        )
-    };
-    Errno::result(marked).map_err(said).map(drop)
 }
 
 /// Asks for one mount of our namespace, and for what statmount says of it.

@@ -46,8 +46,6 @@ asks! {
     read_beneath(names: usize, max: usize) -> Vec<u8> {
         |path, names, max| Look::ReadBeneath { path, names, max }, Seen::Bytes(bytes) => bytes
     }
-    /// [`Look::SetMode`].
-    set_mode(mode: u32) -> () { |path, mode| Look::SetMode { path, mode }, Seen::Written => () }
     /// [`Look::WriteFile`]: makes or replaces a marker, and syncs it.
     write_file(bytes: Vec<u8>) -> () {
         |path, bytes| Look::WriteFile { path, bytes, create: true, truncate: true, fsync: true },
