@@ -1,9 +1,13 @@
 //! The suite against the honest driver and against every defect that it can be
 //! told to have. At the end the matrix is printed: defect × findings.
 
+mod creation;
+mod disks;
 mod nfs;
 mod one;
+mod restart;
 mod table;
+mod watched;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -60,7 +64,11 @@ fn main() -> ExitCode {
 
 /// The rows of all drivers.
 fn rows() -> impl Iterator<Item = &'static Row> {
-    LOOP.iter().chain(NFS).chain(MORE)
+    let more = [creation::ROWS, disks::ROWS, restart::ROWS, watched::ROWS];
+    LOOP.iter()
+        .chain(more.into_iter().flatten())
+        .chain(NFS)
+        .chain(MORE)
 }
 
 /// The name of its trial: `nfs/chmod-on-publish`, `more-nfs/target-dir-left`.

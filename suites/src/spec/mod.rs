@@ -24,6 +24,23 @@ macro_rules! clause {
     };
 }
 
+mod creation;
+mod disks;
+mod restart;
+mod stories;
+mod watched;
+
+#[expect(unused_imports, reason = "clauses come with their checks")]
+pub(crate) use creation::*;
+#[expect(unused_imports, reason = "clauses come with their checks")]
+pub(crate) use disks::*;
+#[expect(unused_imports, reason = "clauses come with their checks")]
+pub(crate) use restart::*;
+#[expect(unused_imports, reason = "clauses come with their checks")]
+pub(crate) use stories::*;
+#[expect(unused_imports, reason = "clauses come with their checks")]
+pub(crate) use watched::*;
+
 clause!(
     IDENTITY_INFO_NAME_REQUIRED,
     "identity.info.name_required",

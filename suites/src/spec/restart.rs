@@ -1,0 +1,1 @@
+//! A driver that is killed, stopped and started again; calls that are cut short.

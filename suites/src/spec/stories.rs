@@ -1,0 +1,1 @@
+//! What befalls pods and their volumes: the same handle twice, the pod that came back.
