@@ -158,7 +158,12 @@ pub(crate) fn list(path: &Path) -> Result<(), SysError> {
 
 /// Lets everybody write to a folder: the defect chmod-on-publish.
 pub(crate) fn open_to_all(path: &Path) {
-    let _ = fs::set_permissions(path, fs::Permissions::from_mode(0o777));
+    set_mode(path, 0o777);
+}
+
+/// Changes the mode of whatever is at a path, which only defects do.
+pub(crate) fn set_mode(path: &Path, mode: u32) {
+    let _ = fs::set_permissions(path, fs::Permissions::from_mode(mode));
 }
 
 /// Removes what is in a folder: the defect umount-once-then-removeall. It stays

@@ -5,6 +5,7 @@
 //! and each error says what was being done and to what.
 
 pub(crate) mod command;
+pub(crate) mod copy;
 pub(crate) mod disposable;
 pub(crate) mod file;
 pub(crate) mod filesystem;

@@ -7,13 +7,17 @@
 mod controller;
 mod controller_delete;
 mod controller_publish;
+mod create_from;
+mod create_snapshot;
 mod driver;
 mod identity;
+mod mount_lost;
 mod nfs_away;
 mod nfs_bg;
 mod nfs_dead;
 mod nfs_version;
 mod node_expand;
+mod node_expand_more;
 mod node_info;
 mod node_publish;
 mod node_publish_access;
@@ -31,13 +35,17 @@ pub fn all() -> Vec<&'static Check> {
         controller::CHECKS,
         controller_delete::CHECKS,
         controller_publish::CHECKS,
+        create_from::CHECKS,
+        create_snapshot::CHECKS,
         driver::CHECKS,
         identity::CHECKS,
+        mount_lost::CHECKS,
         nfs_away::CHECKS,
         nfs_bg::CHECKS,
         nfs_dead::CHECKS,
         nfs_version::CHECKS,
         node_expand::CHECKS,
+        node_expand_more::CHECKS,
         node_info::CHECKS,
         node_publish::CHECKS,
         node_publish_access::CHECKS,

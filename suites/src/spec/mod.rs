@@ -30,7 +30,6 @@ mod restart;
 mod stories;
 mod watched;
 
-#[expect(unused_imports, reason = "clauses come with their checks")]
 pub(crate) use creation::*;
 #[expect(unused_imports, reason = "clauses come with their checks")]
 pub(crate) use disks::*;
