@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{Whence, lseek64};
 
-use super::command::run;
+use super::filesystem::run_btrfs;
 use super::{Doing, SysError};
 
 /// `FICLONE` (ioctl_ficlone(2)): `_IOW(0x94, 9, int)`.
@@ -93,7 +93,7 @@ pub(crate) fn flush(device: &Path) -> Result<(), SysError> {
 /// Gives the btrfs in a disk image an id of its own: the kernel takes two devices
 /// with the same one for parts of one file system.
 pub(crate) fn new_btrfs_id(image: &Path) -> Result<(), SysError> {
-    run("btrfstune", &["-m"], image).doing("give a new id to the btrfs in", image)
+    run_btrfs("btrfstune", &["-m"], image).doing("give a new id to the btrfs in", image)
 }
 
 fn ioctl(fd: RawFd, request: u64, argument: libc::c_long) -> io::Result<()> {

@@ -15,6 +15,7 @@ use super::step::{Access, Step};
 use super::stop::{Checked, Stop};
 use super::volume::{Volume, Want};
 use super::wait::Patience;
+use crate::lab::Failing;
 use crate::node::Look;
 
 /// What a volume is made from.
@@ -65,6 +66,19 @@ pub struct Snapshot<'a> {
 }
 
 impl Cx {
+    /// Lets the programs fail that make a file system larger, until the answer is
+    /// dropped.
+    ///
+    /// # Errors
+    /// The driver was not started by us, or the user does not let us break things.
+    pub fn growing_fails(&self) -> Result<Failing<'_>, Stop> {
+        let tools = self.session.tools.as_ref();
+        let tools = tools.ok_or_else(|| Stop::not_given("driver.command, with allow: [hang]"))?;
+        self.fact("fault", "xfs_growfs, resize2fs and btrfs(8) resize fail");
+        let failing = tools.fail();
+        failing.map_err(|error| Stop::ours("let helper programs fail", error))
+    }
+
     /// Asks for a volume that the driver should refuse; what it makes nevertheless
     /// is in the claims.
     ///

@@ -17,6 +17,7 @@ mod random;
 mod remove;
 mod scratch;
 mod tail;
+mod tools;
 mod unmount;
 
 pub use clean::{Cleaned, Leftover, Then, leftovers};
@@ -34,4 +35,5 @@ pub use nfs::{NfsError, NfsServer, Serve, missing as nfs_missing};
 pub use random::random_hex;
 pub use remove::{RemoveError, Removed, remove_tree};
 pub use scratch::{Scratch, ScratchError};
+pub use tools::{Failing, Tools};
 pub use unmount::{How, Unmounted, Unmounting, unmount_below};

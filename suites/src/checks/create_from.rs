@@ -3,6 +3,7 @@
 use csi_harness::check;
 use csi_harness::check::{Check, Checked, Cx, Marker, Need, Source, Step, Stop, Volume, Want};
 use csi_harness::client::Code;
+use csi_harness::config::Allow;
 use csi_proto::rpc;
 use csi_proto::v1::controller_service_capability::rpc::Type as ControllerRpc;
 
@@ -13,6 +14,7 @@ pub(super) static CHECKS: &[&Check] = &[
     &CLONES,
     &SIDE_BY_SIDE,
     &LARGER_HAS_GROWN,
+    &RETRY_GROWS,
     &NAMES_ITS_SOURCE,
     &OTHER_SOURCE,
     &UNKNOWN_SOURCE,
@@ -206,6 +208,54 @@ pub(super) async fn larger<'a>(
         .await;
     let made = made.map_err(|stop| stop.if_refused("copies that are larger than their source"))?;
     Ok((made, before))
+}
+
+check! {
+    /// A stage that could not grow the file system is not done when it is repeated.
+    ///
+    /// The volume is mounted by then. Who takes that for the whole of a stage leaves
+    /// the file system small for ever, and answers OK.
+    RETRY_GROWS = "node-stage.repeat-grows-what-the-first-did-not",
+    clauses: [spec::CONTROLLER_CREATE_SOURCE_LARGER],
+    needs: Need::All(&[COPY, Need::MOUNT, Need::STAGE, Need::Consent(Allow::Hang)]),
+    phase: Alone,
+    axes: [FileSystem],
+    volumes: 2, calls: 28,
+    seen_in: ["home-operations/miroir!62" => "the step that grows was skipped when the stage was repeated on a path that was mounted already"],
+    look_at: "what NodeStageVolume leaves out when the volume is mounted at staging_target_path already",
+    run: retry_grows,
+}
+
+async fn retry_grows(cx: &Cx) -> Checked {
+    let source = cx.volume(Want::fresh()).await?;
+    source.keeps_data()?;
+    let target = source.stage().await?.publish("a").await?;
+    let (copy, before) = larger(cx, &source, target.size().await?).await?;
+    target.unpublish().await?;
+    target.staged().unstage().await?;
+    let staged = copy.to_stage().await?;
+    let (first, called) = {
+        let failing = cx.growing_fails()?;
+        let first = staged.send_stage(staged.stage_request()).await?;
+        (first, failing.called())
+    };
+    if called.is_empty() {
+        return Err(Stop::not_offered(
+            "a stage that calls a program to grow a file system",
+        ));
+    }
+    cx.fact("failed", called.clone());
+    let first = first
+        .refusal()
+        .map_or("OK".to_owned(), |refusal| refusal.code.to_string());
+    let after = copy.comes_up("a").await?.size().await?;
+    if after <= before + before / 2 {
+        return Err(Stop::fail(format!(
+            "{called} failed once, and NodeStageVolume answered {first}; repeated, it answered OK, and the file \
+             system still has {after} bytes, as its source has"
+        )));
+    }
+    Ok(())
 }
 
 check! {
