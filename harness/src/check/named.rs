@@ -20,7 +20,7 @@ impl<'a> Volume<'a> {
     pub async fn delete_by(&self, volume_id: String) -> Checked {
         let request = v1::DeleteVolumeRequest {
             volume_id,
-            secrets: self.cx.session.secrets("DeleteVolume"),
+            secrets: self.cx.secrets("DeleteVolume"),
         };
         let _ = self.cx.ask_patiently::<rpc::DeleteVolume>(&request).await?;
         Ok(())

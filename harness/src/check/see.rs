@@ -280,6 +280,15 @@ pub(super) fn claim_disk(volume: &Volume<'_>, path: &OurPath) {
     for device in &loops {
         volume.cx.session.write_down(device);
     }
+    // Loop device or not: the kernel's log has its name.
+    let device = source
+        .as_deref()
+        .map(Path::new)
+        .and_then(|path| path.strip_prefix("/dev").ok());
+    let device = device.map(|name| name.as_os_str()).or(as_node.as_deref());
+    if let Some(device) = device.and_then(|name| name.to_str()) {
+        volume.cx.session.kernel.carries(device, &volume.cx.id);
+    }
     volume.with(|claim| {
         let Some(before) = &claim.loops_before else {
             return;

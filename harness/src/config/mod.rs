@@ -168,15 +168,10 @@ impl Config {
     }
 
     /// How long to wait, once for all checks, for what comes late. Where the user
-    /// said nothing: two seconds; half a minute where NFS servers come back, whose
-    /// clients ask again after 1, 2, 4, 8 … s (mount.nfs, `bg`), and which is what
-    /// the kubelet is given to notice.
-    pub fn quiet(&self, with_servers: bool) -> Duration {
-        let usual = match with_servers {
-            true => Duration::from_secs(30),
-            false => Duration::from_secs(2),
-        };
-        self.quiet_period.unwrap_or(usual)
+    /// said nothing: half a minute, which is what the kubelet is given to notice, and
+    /// in which an NFS client asks again after 1, 2, 4, 8 … s (mount.nfs, `bg`).
+    pub fn quiet(&self) -> Duration {
+        self.quiet_period.unwrap_or(Duration::from_secs(30))
     }
 
     /// Whether volumes lie on NFS servers that we are to make.

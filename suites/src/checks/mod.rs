@@ -8,6 +8,7 @@ mod controller;
 mod controller_delete;
 mod controller_publish;
 mod driver;
+mod driver_watched;
 mod identity;
 mod nfs_away;
 mod nfs_bg;
@@ -32,6 +33,7 @@ pub fn all() -> Vec<&'static Check> {
         controller_delete::CHECKS,
         controller_publish::CHECKS,
         driver::CHECKS,
+        driver_watched::CHECKS,
         identity::CHECKS,
         nfs_away::CHECKS,
         nfs_bg::CHECKS,

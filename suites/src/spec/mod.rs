@@ -38,7 +38,6 @@ pub(crate) use disks::*;
 pub(crate) use restart::*;
 #[expect(unused_imports, reason = "clauses come with their checks")]
 pub(crate) use stories::*;
-#[expect(unused_imports, reason = "clauses come with their checks")]
 pub(crate) use watched::*;
 
 clause!(
