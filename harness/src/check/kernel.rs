@@ -4,15 +4,11 @@
 //! told of by the kernel long after every call was answered:
 //! `EXT4-fs error (device vde): ext4_find_entry: reading directory lblock 0`.
 
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use super::session::Session;
-use crate::node::KernelLog;
-use crate::node::klog::Record;
-
-/// Between the kernel's clock for its log and the one that we read.
-const SLACK: Duration = Duration::from_secs(1);
+use crate::node::{BlockDevice, KernelLog};
 
 /// The kernel's log from the start of the run, and who had which device when.
 #[derive(Debug, Default)]
@@ -21,17 +17,18 @@ pub(super) struct Kernel(Mutex<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     log: Option<KernelLog>,
-    records: Vec<Record>,
     uses: Vec<Use>,
+    trouble: Vec<Trouble>,
 }
 
-/// A device that carried a volume of ours for a time.
+/// A device that carries a volume of ours, or did.
 #[derive(Debug, Clone)]
 struct Use {
     /// As the kernel names it: `loop3`, `sdb`.
     device: String,
-    from: Duration,
-    to: Option<Duration>,
+    /// Its number in the order of all disks; its name is given again at once.
+    diskseq: Option<u64>,
+    ended: bool,
     check: String,
     /// The check did harm to the disk itself.
     excused: bool,
@@ -48,10 +45,10 @@ pub struct Trouble {
     pub afterwards: bool,
 }
 
-/// CLOCK_MONOTONIC, which is the clock of the kernel's log, but for a moment.
-fn now() -> Duration {
-    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC);
-    now.map(Duration::from).unwrap_or_default()
+/// The number of the disk that has this name now.
+fn diskseq(device: &str) -> Option<u64> {
+    let file = Path::new("/sys/class/block").join(device).join("diskseq");
+    std::fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
 impl Kernel {
@@ -66,26 +63,30 @@ impl Kernel {
         }))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whose device it is that a line names, changes with each volume: what was said
+    /// until now is heard before that.
+    fn heard(&self) -> MutexGuard<'_, Inner> {
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = inner.log.as_mut().and_then(|log| log.news().ok());
+        for record in news.unwrap_or_default().records {
+            if let Some(trouble) = inner.charged(&record.text, diskseq) {
+                inner.trouble.push(trouble);
+            }
+        }
+        inner
     }
 
-    /// Whether the log can be read at all.
-    fn is_heard(&self) -> bool {
-        self.lock().log.is_some()
-    }
-
-    /// This device carries a volume of a check, since `since` ago.
-    pub(super) fn carries(&self, device: &str, check: &str) {
-        let mut inner = self.lock();
-        let known = |of: &Use| of.device == device && of.check == check && of.to.is_none();
+    /// This device carries a volume of a check from now on.
+    pub(super) fn carries(&self, disk: &BlockDevice, check: &str) {
+        let mut inner = self.heard();
+        let known = |of: &Use| of.device == disk.name && of.check == check && !of.ended;
         if inner.uses.iter().any(known) {
             return;
         }
         inner.uses.push(Use {
-            device: device.to_owned(),
-            from: now(),
-            to: None,
+            device: disk.name.clone(),
+            diskseq: disk.id.diskseq,
+            ended: false,
             check: check.to_owned(),
             excused: false,
         });
@@ -93,18 +94,18 @@ impl Kernel {
 
     /// The check gave all its devices back.
     pub(super) fn ends(&self, check: &str) {
-        let mut inner = self.lock();
-        let open = |of: &&mut Use| of.check == check && of.to.is_none();
+        let mut inner = self.heard();
+        let of_check = |of: &&mut Use| of.check == check;
         inner
             .uses
             .iter_mut()
-            .filter(open)
-            .for_each(|of| of.to = Some(now()));
+            .filter(of_check)
+            .for_each(|of| of.ended = true);
     }
 
     /// This check harms its disks: what the kernel says of them is its own doing.
     pub(super) fn excuse(&self, check: &str) {
-        let mut inner = self.lock();
+        let mut inner = self.heard();
         let of_check = |of: &&mut Use| of.check == check;
         inner
             .uses
@@ -112,38 +113,23 @@ impl Kernel {
             .filter(of_check)
             .for_each(|of| of.excused = true);
     }
-
-    /// What the kernel said of our devices until now, and we did not cause.
-    fn trouble(&self) -> Vec<Trouble> {
-        let mut inner = self.lock();
-        if let Some(news) = inner.log.as_mut().and_then(|log| log.news().ok()) {
-            inner.records.extend(news.records);
-        }
-        inner
-            .records
-            .iter()
-            .filter_map(|record| inner.charged(record))
-            .collect()
-    }
 }
 
 impl Inner {
-    fn charged(&self, record: &Record) -> Option<Trouble> {
-        let of_device = self
-            .uses
-            .iter()
-            .filter(|of| names(&record.text, &of.device) && of.from <= record.at + SLACK);
-        // Whoever had it last; its number is given again at once.
-        let of = of_device.max_by_key(|of| of.from)?;
-        let afterwards = of.to.is_some_and(|to| to < record.at);
-        let is_trouble = match afterwards {
-            true => outlives(&record.text),
-            false => fails(&record.text),
+    /// Trouble of one of our devices, if a line tells of any. `now`: the number of the
+    /// disk that has a name now.
+    fn charged(&self, text: &str, now: impl Fn(&str) -> Option<u64>) -> Option<Trouble> {
+        let last = |of: &&Use| names(text, &of.device);
+        let of = self.uses.iter().rfind(last)?;
+        let is_trouble = match of.ended {
+            // Nobody may have had the name since.
+            true => outlives(text) && of.diskseq.is_some() && now(&of.device) == of.diskseq,
+            false => fails(text),
         };
         (is_trouble && !of.excused).then(|| Trouble {
             check: of.check.clone(),
-            text: record.text.clone(),
-            afterwards,
+            text: text.to_owned(),
+            afterwards: of.ended,
         })
     }
 }
@@ -184,7 +170,8 @@ impl Session {
     /// What the kernel said of the disks of our volumes during the run, and nothing of
     /// ours caused. None: its log cannot be read here.
     pub fn kernel_trouble(&self) -> Option<Vec<Trouble>> {
-        self.kernel.is_heard().then(|| self.kernel.trouble())
+        let inner = self.kernel.heard();
+        inner.log.is_some().then(|| inner.trouble.clone())
     }
 
     /// This check harms its disks: the kernel's log is not charged to the driver.
@@ -197,60 +184,42 @@ impl Session {
 mod tests {
     use super::*;
 
-    fn record(at: u64, text: &str) -> Record {
-        Record {
-            level: 3,
-            sequence: at,
-            at: Duration::from_secs(at),
-            text: text.to_owned(),
-            device: None,
-        }
-    }
-
-    fn of(device: &str, from: u64, to: Option<u64>, excused: bool) -> Use {
+    fn of(device: &str, ended: bool, excused: bool) -> Use {
         Use {
             device: device.to_owned(),
-            from: Duration::from_secs(from),
-            to: to.map(Duration::from_secs),
+            diskseq: Some(7),
+            ended,
             check: "c".to_owned(),
             excused,
         }
     }
 
-    fn charged(uses: &[Use], record: &Record) -> Option<bool> {
+    fn charged(uses: &[Use], text: &str, now: u64) -> Option<bool> {
         let inner = Inner {
             uses: uses.to_vec(),
             ..Inner::default()
         };
-        inner.charged(record).map(|trouble| trouble.afterwards)
+        let trouble = inner.charged(text, |_| Some(now));
+        trouble.map(|trouble| trouble.afterwards)
     }
 
     const GONE: &str =
         "EXT4-fs error (device loop1): ext4_find_entry:1663: reading directory lblock 0";
+    const IO: &str = "I/O error, dev loop1, sector 0 op 0x0:(READ) flags 0x0";
 
     #[test]
     fn trouble_of_a_device_is_charged_to_who_had_it() {
-        let uses = [
-            of("loop1", 10, Some(20), false),
-            of("loop12", 10, None, false),
-        ];
-        assert_eq!(charged(&uses, &record(15, GONE)), Some(false));
-        assert_eq!(charged(&uses, &record(25, GONE)), Some(true));
-        let io = "I/O error, dev loop1, sector 0 op 0x0:(READ) flags 0x0";
-        assert_eq!(charged(&uses, &record(15, io)), Some(false));
-        // Whoever reads a device that was given back is not the driver.
-        assert_eq!(charged(&uses, &record(25, io)), None);
-        assert_eq!(
-            charged(
-                &uses,
-                &record(15, "EXT4-fs (loop1): Unrecognized mount option")
-            ),
-            None
-        );
-        assert_eq!(charged(&uses, &record(5, GONE)), None);
-        assert_eq!(
-            charged(&[of("loop1", 10, None, true)], &record(15, GONE)),
-            None
-        );
+        let used = [of("loop1", false, false), of("loop12", false, false)];
+        assert_eq!(charged(&used, GONE, 7), Some(false));
+        assert_eq!(charged(&used, IO, 7), Some(false));
+        let option = "EXT4-fs (loop1): Unrecognized mount option";
+        assert_eq!(charged(&used, option, 7), None);
+        assert_eq!(charged(&[of("loop1", false, true)], GONE, 7), None);
+        assert_eq!(charged(&[of("loop12", false, false)], GONE, 7), None);
+        let ended = [of("loop1", true, false)];
+        assert_eq!(charged(&ended, GONE, 7), Some(true));
+        // Another has the name by now, or reads what was given back.
+        assert_eq!(charged(&ended, GONE, 8), None);
+        assert_eq!(charged(&ended, IO, 7), None);
     }
 }

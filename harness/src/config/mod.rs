@@ -183,10 +183,14 @@ impl Config {
         })
     }
 
-    /// Whether a volume of the user's has its share on such a server in its context.
-    pub fn names_nfs_share_in_context(&self) -> bool {
-        let mut contexts = self.volumes.iter().map(|volume| &volume.context);
-        contexts.any(|context| sections::map_names(context, NFS_SHARE))
+    /// Whether it is the `volume_context` that says what data a volume holds: the user
+    /// says so, or has volumes with a context of their own each.
+    pub fn context_decides(&self) -> bool {
+        let mut values = self
+            .volumes
+            .iter()
+            .flat_map(|volume| volume.context.values());
+        self.volume.context_decides || values.any(|value| sections::is_template(value))
     }
 
     /// How long a call of one method (`NodePublishVolume`) may take.

@@ -36,7 +36,6 @@ pub(crate) use creation::*;
 pub(crate) use disks::*;
 #[expect(unused_imports, reason = "clauses come with their checks")]
 pub(crate) use restart::*;
-#[expect(unused_imports, reason = "clauses come with their checks")]
 pub(crate) use stories::*;
 pub(crate) use watched::*;
 
