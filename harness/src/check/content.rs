@@ -108,7 +108,7 @@ impl<'a> Volume<'a> {
     pub async fn ask_delete(&self) -> Result<Asked<v1::DeleteVolumeResponse>, Stop> {
         let request = v1::DeleteVolumeRequest {
             volume_id: self.id(),
-            secrets: self.cx.session.secrets("DeleteVolume"),
+            secrets: self.cx.secrets("DeleteVolume"),
         };
         let asked = self.cx.ask_patiently::<rpc::DeleteVolume>(&request).await?;
         if asked.is_ok() {
@@ -130,7 +130,7 @@ impl<'a> Volume<'a> {
         Ok(v1::CreateSnapshotRequest {
             source_volume_id: self.id(),
             name,
-            secrets: session.secrets("CreateSnapshot"),
+            secrets: self.cx.secrets("CreateSnapshot"),
             ..Default::default()
         })
     }
@@ -308,7 +308,7 @@ impl<'a> Snapshot<'a> {
     /// The call was refused.
     pub async fn listed(&self, by_id: bool) -> Result<Vec<v1::Snapshot>, Stop> {
         let mut request = v1::ListSnapshotsRequest {
-            secrets: self.of.cx.session.secrets("ListSnapshots"),
+            secrets: self.of.cx.secrets("ListSnapshots"),
             ..Default::default()
         };
         match by_id {
@@ -399,7 +399,7 @@ pub(super) async fn delete_all(cx: &Cx) -> Vec<(Step, LedgerEntry)> {
 fn delete_request(cx: &Cx, snapshot_id: String) -> v1::DeleteSnapshotRequest {
     v1::DeleteSnapshotRequest {
         snapshot_id,
-        secrets: cx.session.secrets("DeleteSnapshot"),
+        secrets: cx.secrets("DeleteSnapshot"),
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) fn request(cx: &Cx, claim: &VolumeClaim) -> Result<v1::CreateVolumeRe
         }),
         volume_capabilities: vec![capability(cx, claim, &[])],
         parameters: filled(cx, claim, &config.parameters)?,
-        secrets: cx.session.secrets("CreateVolume"),
+        secrets: cx.secrets("CreateVolume"),
         volume_content_source: claim.want.source.as_ref().map(Source::told),
         accessibility_requirements: topology.then(|| cx.facts().topology()).flatten(),
         mutable_parameters: filled(cx, claim, &config.mutable_parameters)?,

@@ -78,7 +78,7 @@ impl Volume<'_> {
         let request = v1::ControllerExpandVolumeRequest {
             volume_id: self.id(),
             capacity_range: range(size),
-            secrets: self.cx.session.secrets("ControllerExpandVolume"),
+            secrets: self.cx.secrets("ControllerExpandVolume"),
             volume_capability: Some(self.capability()),
         };
         let asked = self
@@ -127,7 +127,18 @@ impl Volume<'_> {
             capacity_range: range(size),
             staging_target_path: staging.unwrap_or_default(),
             volume_capability: Some(self.capability()),
-            secrets: self.cx.session.secrets("NodeExpandVolume"),
+            secrets: self.cx.secrets("NodeExpandVolume"),
+        }
+    }
+
+    /// The same, where the driver and the host can; what they cannot is no matter.
+    ///
+    /// # Errors
+    /// A call was refused, or had no answer.
+    pub async fn try_grow(&self, target: &Published<'_>) -> Result<(), Stop> {
+        match self.grow(target).await {
+            Ok(_) | Err(Stop::Lack(_)) => Ok(()),
+            Err(stop) => Err(stop),
         }
     }
 

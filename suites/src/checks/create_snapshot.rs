@@ -249,7 +249,7 @@ check! {
 
 async fn delete_id_required(cx: &Cx) -> Checked {
     let request = v1::DeleteSnapshotRequest {
-        secrets: cx.session().secrets("DeleteSnapshot"),
+        secrets: cx.secrets("DeleteSnapshot"),
         ..Default::default()
     };
     cx.ask::<rpc::DeleteSnapshot>(&request)

@@ -10,7 +10,9 @@ mod controller_publish;
 mod create_from;
 mod create_snapshot;
 mod driver;
+mod driver_watched;
 mod identity;
+mod in_use;
 mod mount_lost;
 mod nfs_away;
 mod nfs_bg;
@@ -26,6 +28,8 @@ mod node_stage;
 mod node_stats;
 mod node_unpublish;
 mod node_unstage;
+mod one_handle;
+mod pod_came_back;
 
 use csi_harness::check::Check;
 
@@ -38,7 +42,9 @@ pub fn all() -> Vec<&'static Check> {
         create_from::CHECKS,
         create_snapshot::CHECKS,
         driver::CHECKS,
+        driver_watched::CHECKS,
         identity::CHECKS,
+        in_use::CHECKS,
         mount_lost::CHECKS,
         nfs_away::CHECKS,
         nfs_bg::CHECKS,
@@ -54,6 +60,8 @@ pub fn all() -> Vec<&'static Check> {
         node_stats::CHECKS,
         node_unpublish::CHECKS,
         node_unstage::CHECKS,
+        one_handle::CHECKS,
+        pod_came_back::CHECKS,
     ];
     let mut all: Vec<_> = slices.into_iter().flatten().copied().collect();
     all.sort_by_key(|check| check.id);
