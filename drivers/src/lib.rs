@@ -6,6 +6,7 @@
 
 mod common;
 pub mod defect;
+pub mod fuse;
 pub mod looper;
 pub mod nfs;
 mod sys;
