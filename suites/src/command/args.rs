@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use csi_drivers::mutation::Mutation;
 use csi_harness::config::{Allow, Endpoint, ParseError, Require, consents, parse_duration};
 
 use crate::builtin::BuiltIn;
@@ -182,11 +183,12 @@ pub(super) struct ServeArgs {
         long,
         short,
         env = "CSI_ENDPOINT",
-        required_unless_present = "list_defects"
+        required_unless_present_any = ["list_defects", "list_mutations"]
     )]
     pub(super) endpoint: Option<csi_drivers::looper::Endpoint>,
     /// The folder for volumes and their records; made where it is missing
-    #[arg(long, value_name = "DIR", required_unless_present = "list_defects")]
+    #[arg(long, value_name = "DIR",
+          required_unless_present_any = ["list_defects", "list_mutations"])]
     pub(super) state_dir: Option<PathBuf>,
     /// What to do wrong; may be given several times
     #[arg(long, value_name = "NAME")]
@@ -200,6 +202,16 @@ pub(super) struct ServeArgs {
     /// The defects that it can be told to have
     #[arg(long)]
     pub(super) list_defects: bool,
+    /// A call to the kernel that goes wrong, in one RPC or in all, the N-th in an RPC or
+    /// every one; may be given several times
+    #[arg(long, value_name = "[RPC:]CALL[:N]=HOW")]
+    pub(super) mutate: Vec<Mutation>,
+    /// Write a line for each call to the kernel to the end of this file
+    #[arg(long, value_name = "FILE")]
+    pub(super) trace_calls: Option<PathBuf>,
+    /// The calls that can go wrong, and how
+    #[arg(long)]
+    pub(super) list_mutations: bool,
 }
 
 #[derive(Debug, Clone, Args)]
