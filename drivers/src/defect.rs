@@ -89,7 +89,7 @@ defects! {
     RO_BIND_SINGLE_CALL = "ro-bind-single-call", BOTH: "a read-only bind mount is asked for in one call of mount(2), which ignores it";
     RO_BLOCK_BIND_ONLY = "ro-block-bind-only", LOOP: "a read-only block volume is the writable device behind a read-only bind mount";
     SAME_HANDLE_CONTEXT_IGNORED = "same-handle-context-ignored", BOTH: "a volume_context other than the first one seen for the volume is accepted, and ignored";
-    SECRET_IN_ARGV = "secret-in-argv", NFS: "the secrets of a publish stand on a helper's command line";
+    SECRET_IN_ARGV = "secret-in-argv", BOTH: "the secrets of a publish stand on a helper's command line";
     SECRET_IN_LOG = "secret-in-log", BOTH: "every request is logged whole, secrets included";
     SIZE_ROUNDED_DOWN = "size-rounded-down", LOOP: "required_bytes is rounded down to whole MiB";
     SNSW_NOT_ENFORCED = "snsw-not-enforced", BOTH: "a second target is accepted for SINGLE_NODE_SINGLE_WRITER";

@@ -184,6 +184,39 @@ impl<'a> Published<'a> {
         }
     }
 
+    /// The same for a volume that is mounted; a block device may be a node of its own.
+    ///
+    /// # Errors
+    /// There are more, or none.
+    pub async fn is_mounted_once_if_mounted(&self) -> Result<(), Stop> {
+        match self.access() {
+            Access::Mount => self.is_mounted_once().await,
+            Access::Block => Ok(()),
+        }
+    }
+
+    /// The names in the folder that the mount at the target hides; none: it is empty.
+    ///
+    /// # Errors
+    /// No answer in time.
+    pub async fn lies_beneath(&self) -> Result<Option<String>, Stop> {
+        let listed = |path| Look::ListBeneath {
+            path,
+            names: 1,
+            max: 20,
+        };
+        match self.look(listed).await? {
+            Ok(Seen::Names(listing)) if listing.names.is_empty() => Ok(None),
+            Ok(Seen::Names(listing)) => {
+                let names = listing.names.iter().map(|name| name.name.to_string_lossy());
+                Ok(Some(names.collect::<Vec<_>>().join(", ")))
+            }
+            Ok(other) => Err(Stop::ours("list beneath a mount", format!("{other:?}"))),
+            // The mount that holds it cannot be copied: its folder is not to be seen.
+            Err(_) => Ok(None),
+        }
+    }
+
     /// Publishes it once more at the same place, with the same request.
     ///
     /// # Errors

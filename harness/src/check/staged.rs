@@ -68,7 +68,7 @@ impl<'a> Staged<'a> {
                 .map(|p| p.drivers.clone())
                 .unwrap_or_default(),
             volume_capability: Some(self.volume.capability()),
-            secrets: cx.session.secrets("NodeStageVolume"),
+            secrets: cx.secrets("NodeStageVolume"),
             volume_context: context.into_iter().collect(),
         }
     }
@@ -112,6 +112,10 @@ impl<'a> Staged<'a> {
         let Some(path) = &self.path else { return };
         self.volume.with(|claim| {
             claim.loops_before.get_or_insert_with(see::disks);
+            self.volume
+                .cx
+                .session
+                .opened(path, claim, &self.volume.cx.id);
             if !claim.staged.contains(path) {
                 claim.staged.push(path.clone());
             }
@@ -122,6 +126,10 @@ impl<'a> Staged<'a> {
     pub(super) fn claims_target(&self, target: &OurPath) {
         self.volume.with(|claim| {
             claim.loops_before.get_or_insert_with(see::disks);
+            self.volume
+                .cx
+                .session
+                .opened(target, claim, &self.volume.cx.id);
             for list in [&mut claim.published, &mut claim.targets] {
                 if !list.contains(target) {
                     list.push(target.clone());
@@ -183,6 +191,22 @@ impl<'a> Staged<'a> {
             Some(path) => see::mounts_at(self.volume.cx, path, when).await,
             None => Ok(Vec::new()),
         }
+    }
+
+    /// Nothing changed at the staging path since these mounts were seen.
+    ///
+    /// # Errors
+    /// There is another mount by now, or one more, or none.
+    pub async fn is_as_it_was(&self, before: &[Mount], when: &str) -> Result<(), Stop> {
+        let ids = |mounts: &[Mount]| mounts.iter().map(|mount| mount.id).collect::<Vec<_>>();
+        let after = self.mounts(when).await?;
+        if ids(before) == ids(&after) {
+            return Ok(());
+        }
+        let (before, after) = (before.len(), after.len());
+        Err(Stop::fail(format!(
+            "{when}, the mounts at the staging path are others than after the stage: {before} then, {after} now"
+        )))
     }
 
     /// The mounts at a target, bottom first.
@@ -278,6 +302,8 @@ impl<'a> Staged<'a> {
             .layout
             .target("v", &number.to_string(), name, self.volume.access())
             .map_err(|e| Stop::ours("make the parent of a target path", e))?;
+        let mut volume_context = context.into_iter().collect();
+        cx.with_token(&mut volume_context);
         let request = v1::NodePublishVolumeRequest {
             volume_id: self.volume.id(),
             publish_context: attached.into_iter().collect(),
@@ -289,8 +315,8 @@ impl<'a> Staged<'a> {
             target_path: target.drivers.clone(),
             volume_capability: Some(self.volume.capability()),
             readonly: false,
-            secrets: cx.session.secrets("NodePublishVolume"),
-            volume_context: context.into_iter().collect(),
+            secrets: cx.secrets("NodePublishVolume"),
+            volume_context,
         };
         Ok((request, target))
     }

@@ -89,6 +89,17 @@ pub enum Look {
         /// How many bytes at most; no more than [`MAX_BYTES`].
         max: usize,
     },
+    /// getdents64(2) of a folder as [`Look::ReadBeneath`] reads a file: without what is
+    /// mounted on it.
+    ListBeneath {
+        /// The folder, as if nothing were mounted over it.
+        path: PathBuf,
+        /// How many names of the path lie below the folder that is copied: 1 for the
+        /// mount point itself.
+        names: usize,
+        /// The most names to give back.
+        max: usize,
+    },
     /// Writes a marker to a regular file, from its first byte on.
     WriteFile {
         /// The file; a symbolic link is refused (`ELOOP`).
@@ -173,6 +184,7 @@ impl Look {
             | Look::ReadDir { path, .. }
             | Look::ReadFile { path, .. }
             | Look::ReadBeneath { path, .. }
+            | Look::ListBeneath { path, .. }
             | Look::WriteFile { path, .. }
             | Look::SetMode { path, .. }
             | Look::Remove { path }

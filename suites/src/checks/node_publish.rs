@@ -167,6 +167,7 @@ check! {
     STAYS_AS_IT_WAS = "node-publish.stays-as-it-was",
     clauses: [spec::NODE_PUBLISH_MOUNT_AT_TARGET, spec::NODE_PUBLISH_NO_MOUNT_STACK],
     needs: Need::ANY_VOLUME,
+    phase: Quiet,
     axes: [Kind],
     volumes: 1, calls: 12,
     look_at: "what still runs after the answer: a helper, a retry, a time-out that gave up waiting",
