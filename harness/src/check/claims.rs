@@ -2,11 +2,13 @@
 //! the driver has to take back.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::Instant;
 
 use super::kind::Kind;
 use super::late::Watchpoint;
 use super::volume::Want;
-use crate::lab::OurPath;
+use crate::lab::{Disk, OurPath};
 use crate::node::{DiskId, LoopDevice};
 
 /// All that one check made, in the order of making.
@@ -53,6 +55,10 @@ pub struct VolumeClaim {
     pub loops_before: Option<HashSet<DiskId>>,
     /// It is the user's, and not marked `scratch`: it is only read.
     pub given_read_only: bool,
+    /// The disk of ours that it lies on, in place of its image.
+    pub disk: Option<Arc<Disk>>,
+    /// What we broke of it, and since when; it serves no other check.
+    pub broken: Vec<(DiskId, Instant)>,
     /// Its place among the user's static volumes, to be given back.
     pub given: Option<usize>,
 }
@@ -76,6 +82,8 @@ impl VolumeClaim {
             devices: Vec::new(),
             loops_before: None,
             given_read_only: false,
+            disk: None,
+            broken: Vec::new(),
             given: None,
         }
     }

@@ -167,9 +167,21 @@ impl Cx {
         &self,
         request: &R::Request,
     ) -> Result<Option<Asked<R::Response>>, Stop> {
+        self.ask_into_fault_for::<R>(request, AWAY).await
+    }
+
+    /// The same, and the call is given up after `limit`.
+    ///
+    /// # Errors
+    /// As [`Cx::ask_into_fault`].
+    pub async fn ask_into_fault_for<R: Rpc>(
+        &self,
+        request: &R::Request,
+        limit: Duration,
+    ) -> Result<Option<Asked<R::Response>>, Stop> {
         self.session.may_ask(R::NAME, self.kind.as_ref())?;
         let client = &self.session.client;
-        let limit = AWAY.min(client.longest_deadline());
+        let limit = limit.min(client.longest_deadline());
         let reply = client.call_into_fault::<R>(&self.id, request, limit).await;
         self.see(Evidence::Call(reply.record.clone()));
         match reply.answer {
@@ -253,6 +265,16 @@ impl Cx {
 pub struct Asked<T> {
     pub(super) rpc: String,
     pub(super) answer: Result<T, Refusal>,
+}
+
+impl<T: Default> Asked<T> {
+    /// What a call would be answered that there is no reason to make.
+    pub(super) fn nothing_to_do(rpc: &str) -> Self {
+        Self {
+            rpc: rpc.to_owned(),
+            answer: Ok(T::default()),
+        }
+    }
 }
 
 impl<T> Asked<T> {

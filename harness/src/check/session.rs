@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use csi_proto::rpc;
 use csi_proto::v1;
@@ -70,6 +70,8 @@ pub struct Session {
     tried: Mutex<HashSet<Access>>,
     /// Checks whose steps failed beside others, and worked alone.
     doubts: Mutex<Vec<String>>,
+    /// Disks that we broke: from when until when.
+    broke: Mutex<Vec<(DiskId, Instant, Instant)>>,
     numbers: AtomicU64,
     /// Volumes that are clean and free.
     pool: Mutex<Vec<VolumeClaim>>,
@@ -107,6 +109,7 @@ impl Session {
             worked: Mutex::default(),
             tried: Mutex::default(),
             doubts: Mutex::default(),
+            broke: Mutex::default(),
             numbers: AtomicU64::new(1),
             pool: Mutex::default(),
             statics: Mutex::new(statics),
@@ -367,6 +370,23 @@ impl Session {
         {
             tracing::warn!(%error, "a loop device is not in the journal");
         }
+    }
+
+    /// Notes a disk that we broke, and that is well, or gone, by now: what the kernel
+    /// logged of it meanwhile is our doing.
+    pub(super) fn broke_disk(&self, disk: DiskId, since: Instant) {
+        self.broke
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((disk, since, Instant::now()));
+    }
+
+    /// The disks that we broke: from when until when.
+    pub fn broke(&self) -> Vec<(DiskId, Instant, Instant)> {
+        self.broke
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// A volume of this access type went through a step.

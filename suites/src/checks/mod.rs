@@ -7,8 +7,11 @@
 mod controller;
 mod controller_delete;
 mod controller_publish;
+mod disk_gone;
+mod disk_ill;
 mod driver;
 mod identity;
+mod mount_lost;
 mod nfs_away;
 mod nfs_bg;
 mod nfs_dead;
@@ -19,9 +22,11 @@ mod node_publish;
 mod node_publish_access;
 mod node_publish_owner;
 mod node_stage;
+mod node_stage_fails;
 mod node_stats;
 mod node_unpublish;
 mod node_unstage;
+mod stranger;
 
 use csi_harness::check::Check;
 
@@ -31,8 +36,11 @@ pub fn all() -> Vec<&'static Check> {
         controller::CHECKS,
         controller_delete::CHECKS,
         controller_publish::CHECKS,
+        disk_gone::CHECKS,
+        disk_ill::CHECKS,
         driver::CHECKS,
         identity::CHECKS,
+        mount_lost::CHECKS,
         nfs_away::CHECKS,
         nfs_bg::CHECKS,
         nfs_dead::CHECKS,
@@ -43,9 +51,11 @@ pub fn all() -> Vec<&'static Check> {
         node_publish_access::CHECKS,
         node_publish_owner::CHECKS,
         node_stage::CHECKS,
+        node_stage_fails::CHECKS,
         node_stats::CHECKS,
         node_unpublish::CHECKS,
         node_unstage::CHECKS,
+        stranger::CHECKS,
     ];
     let mut all: Vec<_> = slices.into_iter().flatten().copied().collect();
     all.sort_by_key(|check| check.id);
