@@ -300,40 +300,12 @@ pub(crate) const LOOP: &[Row] = &[
     ),
     // Gaps.
     not_yet(
-        "already-mounted-no-health-check",
-        "no check cuts a disk short or fails a file system under a mount",
-    ),
-    not_yet(
-        "already-mounted-no-identity-check",
-        "no check mounts another volume at the staging path first",
-    ),
-    not_yet(
-        "estale-blocks-unpublish",
-        "no check makes the target unreadable before it is unpublished",
-    ),
-    not_yet(
-        "format-on-unreadable",
-        "no check makes a formatted disk unreadable while it is staged",
-    ),
-    not_yet(
-        "global-mutex",
-        "no check measures one volume's calls while another's hangs",
-    ),
-    not_yet(
         "lazy-umount-hides-busy",
         "no check asks the device itself whether it is still in use after an unmount",
     ),
     not_yet(
         "same-handle-context-ignored",
         "no check sends one volume id with two contexts",
-    ),
-    not_yet(
-        "stage-error-dir-then-ok",
-        "no check makes a stage fail once and repeats it",
-    ),
-    not_yet(
-        "stage-error-leaves-device",
-        "no check makes a stage fail after the device is attached",
     ),
     not_yet(
         "stale-socket-crashloop",
