@@ -67,6 +67,7 @@ defects! {
     DELETE_EMPTIES_DISK_IN_USE = "delete-empties-disk-in-use", LOOP: "DeleteVolume cuts the disk to nothing and answers OK while the volume is mounted";
     DELETE_IN_USE_OK = "delete-in-use-ok", LOOP: "DeleteVolume answers OK and removes the disk while the volume is staged";
     DELETE_REMOVES_PARENT = "delete-removes-parent", NFS: "DeleteVolume removes the folder around the volume's, and all the volumes in it";
+    DEVICE_ALIAS_TRUSTED = "device-alias-trusted", LOOP: "the disk is taken from a link by name, wherever that leads by now";
     DIES = "dies", LOOP: "NodeStageVolume of an xfs volume kills the process";
     EDGE_REQUEST_PANICS = "edge-request-panics", BOTH: "a request without its volume capability kills the process";
     ESTALE_BLOCKS_UNPUBLISH = "estale-blocks-unpublish", BOTH: "NodeUnpublishVolume reads the target first, and gives up where that fails";
@@ -105,6 +106,7 @@ defects! {
     UMOUNT_ONCE_THEN_REMOVEALL = "umount-once-then-removeall", BOTH: "NodeUnpublishVolume unmounts once and then removes what is at the target, files of the volume included";
     UNADVERTISED_RPC_PANICS = "unadvertised-rpc-panics", BOTH: "an RPC that is not offered kills the process";
     UNPUBLISH_OK_STILL_MOUNTED = "unpublish-ok-still-mounted", BOTH: "an error of umount(2) at NodeUnpublishVolume is logged, and OK answered";
+    UNSTAGE_ERROR_AFTER_UMOUNT = "unstage-error-after-umount", LOOP: "the last step of an unstage fails once, and what is unmounted by then still counts as staged";
     UNSTAGE_OK_STILL_MOUNTED = "unstage-ok-still-mounted", BOTH: "an error of umount(2) at NodeUnstageVolume is logged, and OK answered";
     VOLUME_ID_TRAVERSAL = "volume-id-traversal", NFS: "steps back (..) in a volume_id or subDir are followed out of the volume";
     WIPES_ON_STAGE = "wipes-on-stage", LOOP: "a new file system is made at every NodeStageVolume";

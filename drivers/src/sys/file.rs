@@ -132,6 +132,32 @@ pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), SysError> {
     sync_parent(to)
 }
 
+/// Where a link leads.
+pub(crate) fn led_to(link: &Path) -> Result<PathBuf, SysError> {
+    fs::read_link(link).doing("read the link", link)
+}
+
+/// Makes a link lead there, in one step.
+pub(crate) fn lead(link: &Path, to: &Path) -> Result<(), SysError> {
+    let mut aside = link.as_os_str().to_owned();
+    aside.push(".new");
+    let aside = PathBuf::from(aside);
+    // What a crash left there.
+    let _ = fs::remove_file(&aside);
+    std::os::unix::fs::symlink(to, &aside).doing("make the link", &aside)?;
+    rename(&aside, link)
+}
+
+/// Removes a link. One that is gone already is well.
+pub(crate) fn remove_link(link: &Path) -> Result<(), SysError> {
+    match fs::remove_file(link) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(SysError::new("remove the link", link, error))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Removes a folder of plain files and nothing deeper.
 pub(crate) fn remove_flat_dir(path: &Path) -> Result<(), SysError> {
     for entry in fs::read_dir(path).doing("list", path)? {
