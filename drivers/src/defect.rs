@@ -69,8 +69,10 @@ defects! {
     BLOCK_FORMATTED_AS_MOUNT = "block-formatted-as-mount", LOOP: "a raw block volume is given a file system when it is staged";
     CHMOD_ON_PUBLISH = "chmod-on-publish", BOTH: "the mode of the volume's root folder is forced to 0777 at every publish";
     CLONE_SAME_XFS_UUID = "clone-same-xfs-uuid", LOOP: "a copy of an xfs volume is mounted under the UUID of its source";
+    DELETE_EMPTIES_DISK_IN_USE = "delete-empties-disk-in-use", LOOP: "DeleteVolume cuts the disk to nothing and answers OK while the volume is mounted";
     DELETE_IN_USE_OK = "delete-in-use-ok", LOOP: "DeleteVolume answers OK and removes the disk while the volume is staged";
     DELETE_REMOVES_PARENT = "delete-removes-parent", NFS: "DeleteVolume removes the folder around the volume's, and all the volumes in it";
+    DEVICE_ALIAS_TRUSTED = "device-alias-trusted", LOOP: "the disk is taken from a link by name, wherever that leads by now";
     DIES = "dies", LOOP: "NodeStageVolume of an xfs volume kills the process";
     EDGE_REQUEST_PANICS = "edge-request-panics", BOTH: "a request without its volume capability kills the process";
     ESTALE_BLOCKS_UNPUBLISH = "estale-blocks-unpublish", BOTH: "NodeUnpublishVolume reads the target first, and gives up where that fails";
@@ -116,6 +118,7 @@ defects! {
     UMOUNT_ONCE_THEN_REMOVEALL = "umount-once-then-removeall", BOTH: "NodeUnpublishVolume unmounts once and then removes what is at the target, files of the volume included";
     UNADVERTISED_RPC_PANICS = "unadvertised-rpc-panics", BOTH: "an RPC that is not offered kills the process";
     UNPUBLISH_OK_STILL_MOUNTED = "unpublish-ok-still-mounted", BOTH: "an error of umount(2) at NodeUnpublishVolume is logged, and OK answered";
+    UNSTAGE_ERROR_AFTER_UMOUNT = "unstage-error-after-umount", LOOP: "the last step of an unstage fails once, and what is unmounted by then still counts as staged";
     UNSTAGE_OK_STILL_MOUNTED = "unstage-ok-still-mounted", BOTH: "an error of umount(2) at NodeUnstageVolume is logged, and OK answered";
     VOLUME_ID_TRAVERSAL = "volume-id-traversal", NFS: "steps back (..) in a volume_id or subDir are followed out of the volume";
     WIPES_ON_STAGE = "wipes-on-stage", LOOP: "a new file system is made at every NodeStageVolume";

@@ -133,6 +133,8 @@ impl Volume {
 /// The volumes on disk, and a copy of their records in memory.
 pub(super) struct Store {
     folder: PathBuf,
+    /// Links to the disk images of attached volumes, by volume.
+    aliases: PathBuf,
     volumes: Mutex<BTreeMap<String, Volume>>,
 }
 
@@ -142,7 +144,8 @@ impl Store {
     /// honest one is, does not know what it had staged and published.
     pub(super) fn open(state_dir: &Path, forgetful: bool) -> Result<Self, StoreError> {
         let folder = state_dir.join("volumes");
-        for path in [state_dir, &folder] {
+        let aliases = state_dir.join("by-id");
+        for path in [state_dir, &folder, &aliases] {
             file::make_dir(path, 0o700)?;
         }
         let mut volumes = BTreeMap::new();
@@ -155,6 +158,7 @@ impl Store {
         }
         Ok(Self {
             folder,
+            aliases,
             volumes: Mutex::new(volumes),
         })
     }
@@ -192,6 +196,23 @@ impl Store {
         self.folder.join(id).join(IMAGE)
     }
 
+    /// The name by which an attached volume's disk is found, as /dev/disk has them.
+    pub(super) fn alias(&self, id: &str) -> PathBuf {
+        self.aliases.join(id)
+    }
+
+    /// Gives an attached volume's disk its name.
+    pub(super) fn name(&self, id: &str) -> Result<PathBuf, Status> {
+        let alias = self.alias(id);
+        file::lead(&alias, &self.image(id)).map_err(internal)?;
+        Ok(alias)
+    }
+
+    /// Takes the name away.
+    pub(super) fn unname(&self, id: &str) -> Result<(), Status> {
+        file::remove_link(&self.alias(id)).map_err(internal)
+    }
+
     /// Makes a volume: all of it, or, after a crash, nothing. `fill` puts into the
     /// disk image what it is to begin with.
     pub(super) fn create(
@@ -210,6 +231,7 @@ impl Store {
 
     /// Deletes a volume and its data.
     pub(super) fn delete(&self, id: &str) -> Result<(), Status> {
+        self.unname(id)?;
         remove(&self.folder, id, || drop(self.lock().remove(id)))
     }
 

@@ -43,6 +43,7 @@ struct Interrupted;
 pub async fn negate(cx: &Cx, passed: bool, last: bool) -> Negated {
     let mut negated = Negated::default();
     super::servers::heal(cx).await;
+    super::disks::heal(cx);
     let volumes = std::mem::take(&mut cx.claims().volumes);
     let is_copy = |volume: &VolumeClaim| volume.want.source.is_some();
     let (copies, others): (Vec<_>, Vec<_>) = volumes.into_iter().partition(is_copy);
@@ -84,11 +85,12 @@ async fn settle(cx: &Cx, volume: &mut VolumeClaim, passed: bool) -> Vec<Residue>
     if !clean {
         force(cx, volume, &mut stayed).await;
     }
+    let spoiled = super::disks::lift(volume).await;
     for path in volume.targets.drain(..).chain(volume.staged.drain(..)) {
         // A folder that is not empty is told of by the ledger of the run.
         let _ = path.remove();
     }
-    finish(cx, volume, clean && passed, &mut stayed).await;
+    finish(cx, volume, clean && passed && !spoiled, &mut stayed).await;
     stayed
 }
 

@@ -17,6 +17,7 @@ use super::cx::Asked;
 use super::facts::Facts;
 use super::kernel::Kernel;
 use super::kind::Kind;
+use super::marker::Marker;
 use super::servers::Servers;
 use super::step::{Access, Step};
 use super::stop::Stop;
@@ -80,6 +81,8 @@ pub struct Session {
     left: Mutex<Vec<String>>,
     /// Mounts that came and went, and nobody had asked.
     strays: Mutex<Vec<Stray>>,
+    /// Which volume each marker was written to, and by which check.
+    marks: Mutex<HashMap<String, (String, String)>>,
     /// Steps that a volume of this access type went through.
     worked: Mutex<HashSet<(Step, Access)>>,
     /// Access types of which a volume was asked for.
@@ -127,6 +130,7 @@ impl Session {
             carries: Mutex::default(),
             left: Mutex::default(),
             strays: Mutex::default(),
+            marks: Mutex::default(),
             worked: Mutex::default(),
             tried: Mutex::default(),
             doubts: Mutex::default(),
@@ -497,6 +501,21 @@ impl Session {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// Remembers what a marker was written to.
+    pub(super) fn marks(&self, marker: &Marker, volume: String, check: &str) {
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        marks.insert(marker.file(), (volume, check.to_owned()));
+    }
+
+    /// Whose marker has this file, in words.
+    pub(super) fn marked(&self, file: &str) -> Option<String> {
+        let marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        let (volume, check) = marks.get(file)?;
+        Some(format!(
+            "the marker of volume {volume}, of {check}, is there"
+        ))
     }
 
     /// What stayed at the end of the run, or came late, in words.

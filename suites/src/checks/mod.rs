@@ -9,10 +9,13 @@ mod controller_delete;
 mod controller_publish;
 mod create_from;
 mod create_snapshot;
+mod disk_gone;
+mod disk_ill;
 mod driver;
 mod driver_watched;
 mod identity;
 mod in_use;
+mod lost_host;
 mod mount_lost;
 mod nfs_away;
 mod nfs_bg;
@@ -25,11 +28,13 @@ mod node_publish;
 mod node_publish_access;
 mod node_publish_owner;
 mod node_stage;
+mod node_stage_fails;
 mod node_stats;
 mod node_unpublish;
 mod node_unstage;
 mod one_handle;
 mod pod_came_back;
+mod stranger;
 
 use csi_harness::check::Check;
 
@@ -41,10 +46,13 @@ pub fn all() -> Vec<&'static Check> {
         controller_publish::CHECKS,
         create_from::CHECKS,
         create_snapshot::CHECKS,
+        disk_gone::CHECKS,
+        disk_ill::CHECKS,
         driver::CHECKS,
         driver_watched::CHECKS,
         identity::CHECKS,
         in_use::CHECKS,
+        lost_host::CHECKS,
         mount_lost::CHECKS,
         nfs_away::CHECKS,
         nfs_bg::CHECKS,
@@ -57,11 +65,13 @@ pub fn all() -> Vec<&'static Check> {
         node_publish_access::CHECKS,
         node_publish_owner::CHECKS,
         node_stage::CHECKS,
+        node_stage_fails::CHECKS,
         node_stats::CHECKS,
         node_unpublish::CHECKS,
         node_unstage::CHECKS,
         one_handle::CHECKS,
         pod_came_back::CHECKS,
+        stranger::CHECKS,
     ];
     let mut all: Vec<_> = slices.into_iter().flatten().copied().collect();
     all.sort_by_key(|check| check.id);

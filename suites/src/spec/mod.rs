@@ -31,7 +31,6 @@ mod stories;
 mod watched;
 
 pub(crate) use creation::*;
-#[expect(unused_imports, reason = "clauses come with their checks")]
 pub(crate) use disks::*;
 #[expect(unused_imports, reason = "clauses come with their checks")]
 pub(crate) use restart::*;

@@ -38,6 +38,10 @@ fn help_teaches(place: &Place) -> Tested {
         &["--plan", "--require", "Examples:"],
     )?;
     has(
+        &place.run(["audit", "--help"])?.code(0)?.out,
+        &["--kubelet-root", "twin-volumes", "Exit codes:"],
+    )?;
+    has(
         &place.run(["--version"])?.code(0)?.out,
         &[env!("CARGO_PKG_VERSION")],
     )
@@ -93,7 +97,7 @@ fn explain_tells_all(place: &Place) -> Tested {
 }
 
 fn every_defect_is_listed(place: &Place) -> Tested {
-    for kind in [Kind::Loop, Kind::Nfs] {
+    for kind in [Kind::Loop, Kind::Nfs, Kind::Fuse] {
         let list = place
             .run(["driver", kind.name(), "--list-defects"])?
             .code(0)?

@@ -19,7 +19,7 @@ use super::args;
 use super::driver::Driver;
 use super::volume::Volume;
 
-pub(super) use publish::ATTACHMENT;
+pub(super) use publish::{ATTACHMENT, DEVICE};
 
 /// What is offered beside the calls that every controller must answer.
 const OFFERED: [Rpc; 14] = [

@@ -9,7 +9,7 @@ use nix::mount::MsFlags;
 use tonic::Status;
 
 use super::device::{self, Top};
-use super::{admitted, capability, occupied, whole};
+use super::{admitted, capability, healthy, leads_to_own_disk, occupied, whole};
 use crate::common::capability::Capability;
 use crate::defect::Defect;
 use crate::looper::args;
@@ -37,6 +37,7 @@ pub(super) fn stage(
         &request.volume_context,
     )?;
     misbehave(driver, &volume);
+    leads_to_own_disk(driver, &volume, &request.publish_context)?;
     whole(driver, &volume)?;
     if driver.failed_stage(&path) || is_done(driver, &volume, &capability, &path)? {
         if !driver.defects.has(Defect::STAGE_RETRY_SKIPS_GROW) {
@@ -95,6 +96,7 @@ fn is_done(
         let message = "the volume is staged at staging_target_path in another way";
         return Err(Status::already_exists(message));
     }
+    healthy(driver, volume, path)?;
     Ok(true)
 }
 
