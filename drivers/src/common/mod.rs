@@ -5,7 +5,7 @@ pub(crate) mod args;
 pub(crate) mod calls;
 pub(crate) mod capability;
 pub(crate) mod endpoint;
-mod locks;
+pub(crate) mod locks;
 pub(crate) mod patience;
 pub(crate) mod serve;
 pub(crate) mod services;

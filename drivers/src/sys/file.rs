@@ -198,8 +198,13 @@ pub(crate) fn list(path: &Path) -> Result<(), SysError> {
 
 /// Lets everybody write to a folder: the defect chmod-on-publish.
 pub(crate) fn open_to_all(path: &Path) {
-    let _ = call(Call::Chmod, path, |path| {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o777))
+    set_mode(path, 0o777);
+}
+
+/// Changes the mode of whatever is at a path, which only defects do.
+pub(crate) fn set_mode(path: &Path, mode: u32) {
+    let _ = call(Call::Chmod, path, move |path| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))
     });
 }
 

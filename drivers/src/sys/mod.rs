@@ -7,6 +7,7 @@
 //! of these calls go wrong.
 
 pub(crate) mod command;
+pub(crate) mod copy;
 pub(crate) mod disposable;
 pub(crate) mod file;
 pub(crate) mod filesystem;

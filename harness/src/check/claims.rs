@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use super::content::SnapshotClaim;
 use super::kind::Kind;
 use super::late::Watchpoint;
 use super::volume::Want;
@@ -15,6 +16,8 @@ use crate::node::{BlockDevice, DiskId, LoopDevice};
 pub struct Claims {
     /// Its volumes.
     pub volumes: Vec<VolumeClaim>,
+    /// Its snapshots.
+    pub snapshots: Vec<SnapshotClaim>,
     /// Places that it gave back, where nothing may be mounted until the run ends.
     pub watched: Vec<Watchpoint>,
     /// NFS servers of the lab's that it has for itself.

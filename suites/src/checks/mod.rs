@@ -7,6 +7,8 @@
 mod controller;
 mod controller_delete;
 mod controller_publish;
+mod create_from;
+mod create_snapshot;
 mod disk_gone;
 mod disk_ill;
 mod driver;
@@ -19,6 +21,7 @@ mod nfs_bg;
 mod nfs_dead;
 mod nfs_version;
 mod node_expand;
+mod node_expand_more;
 mod node_info;
 mod node_publish;
 mod node_publish_access;
@@ -40,6 +43,8 @@ pub fn all() -> Vec<&'static Check> {
         controller::CHECKS,
         controller_delete::CHECKS,
         controller_publish::CHECKS,
+        create_from::CHECKS,
+        create_snapshot::CHECKS,
         disk_gone::CHECKS,
         disk_ill::CHECKS,
         driver::CHECKS,
@@ -52,6 +57,7 @@ pub fn all() -> Vec<&'static Check> {
         nfs_dead::CHECKS,
         nfs_version::CHECKS,
         node_expand::CHECKS,
+        node_expand_more::CHECKS,
         node_info::CHECKS,
         node_publish::CHECKS,
         node_publish_access::CHECKS,

@@ -30,7 +30,6 @@ mod restart;
 mod stories;
 mod watched;
 
-#[expect(unused_imports, reason = "clauses come with their checks")]
 pub(crate) use creation::*;
 pub(crate) use disks::*;
 #[expect(unused_imports, reason = "clauses come with their checks")]
