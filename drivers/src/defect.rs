@@ -25,6 +25,8 @@ pub enum Kind {
     Loop,
     /// [`nfs`](crate::nfs): volumes are folders of an NFS share.
     Nfs,
+    /// [`fuse`](crate::fuse): volumes are folders, mounted by a process of their own.
+    Fuse,
 }
 
 impl Kind {
@@ -33,6 +35,7 @@ impl Kind {
         match self {
             Self::Loop => "loop",
             Self::Nfs => "nfs",
+            Self::Fuse => "fuse",
         }
     }
 }
@@ -46,6 +49,7 @@ impl Defect {
 
 const LOOP: &[Kind] = &[Kind::Loop];
 const NFS: &[Kind] = &[Kind::Nfs];
+const FUSE: &[Kind] = &[Kind::Fuse];
 const BOTH: &[Kind] = &[Kind::Loop, Kind::Nfs];
 
 macro_rules! defects {
@@ -75,6 +79,7 @@ defects! {
     EXPAND_NOOP_OK = "expand-noop-ok", LOOP: "NodeExpandVolume answers OK and grows nothing";
     EXPAND_XFS_WRONG_PATH = "expand-xfs-wrong-path", LOOP: "NodeExpandVolume calls xfs_growfs with the disk image in place of the mount point";
     FORMAT_ON_UNREADABLE = "format-on-unreadable", LOOP: "a volume that cannot be read, or holds what the driver does not know, counts as blank and is formatted";
+    FUSE_DIES_WITH_PLUGIN = "fuse-dies-with-plugin", FUSE: "the process that a volume is mounted by belongs to the plugin's process group, and is killed with it";
     GLOBAL_MUTEX = "global-mutex", BOTH: "one lock for all volumes is held through every call";
     HOST_FS_OP_AFTER_MOUNT_LOST = "host-fs-op-after-mount-lost", LOOP: "CreateSnapshot changes the mode of the staging path for a while, whether the volume is mounted there or not";
     LAZY_UMOUNT_HIDES_BUSY = "lazy-umount-hides-busy", BOTH: "every unmount is lazy, so that a busy volume seems to be gone";

@@ -7,6 +7,7 @@ pub(crate) mod capability;
 pub(crate) mod endpoint;
 pub(crate) mod locks;
 pub(crate) mod patience;
+pub(crate) mod records;
 pub(crate) mod serve;
 pub(crate) mod services;
 pub(crate) mod usage;
