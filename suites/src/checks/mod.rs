@@ -15,7 +15,6 @@ mod driver;
 mod driver_watched;
 mod identity;
 mod in_use;
-mod lost_host;
 mod mount_lost;
 mod nfs_away;
 mod nfs_bg;
@@ -52,7 +51,6 @@ pub fn all() -> Vec<&'static Check> {
         driver_watched::CHECKS,
         identity::CHECKS,
         in_use::CHECKS,
-        lost_host::CHECKS,
         mount_lost::CHECKS,
         nfs_away::CHECKS,
         nfs_bg::CHECKS,
