@@ -36,7 +36,7 @@ pub struct Cx {
     trail: Mutex<Vec<Evidence>>,
     /// A call of this check was refused as busy until its deadline: the next ones
     /// are not waited for.
-    impatient: AtomicBool,
+    pub(super) impatient: AtomicBool,
 }
 
 impl Cx {
@@ -357,7 +357,7 @@ impl<T> Asked<T> {
     }
 }
 
-fn told(rpc: &str, refusal: &Refusal) -> String {
+pub(super) fn told(rpc: &str, refusal: &Refusal) -> String {
     let Refusal { code, message } = refusal;
     let words: String = message.chars().take(300).collect();
     if words.is_empty() {

@@ -44,6 +44,31 @@ impl Volume<'_> {
     /// A call was refused; or the driver grows volumes only while nobody uses
     /// them; or the host cannot grow this file system.
     pub async fn grow(&self, target: &Published<'_>) -> Result<i64, Stop> {
+        let (size, on_node) = self.grow_in_the_controller(target).await?;
+        let Some(request) = on_node else {
+            return Ok(size);
+        };
+        for _ in 0..2 {
+            let asked = self
+                .cx
+                .ask_patiently::<rpc::NodeExpandVolume>(&request)
+                .await?;
+            if asked.refusal().is_some() && self.needs_a_capability_to_grow(target).await? {
+                return Err(Stop::no_host(
+                    "CAP_SYS_RESOURCE, without which ext4 cannot grow while it is mounted",
+                ));
+            }
+            asked.ok()?;
+        }
+        Ok(size)
+    }
+
+    /// The controller's part: the size that was asked for, and what is still to be
+    /// asked of the node.
+    pub(super) async fn grow_in_the_controller(
+        &self,
+        target: &Published<'_>,
+    ) -> Result<(i64, Option<v1::NodeExpandVolumeRequest>), Stop> {
         let facts = self.cx.facts();
         if !facts.expansion.contains(&(Expansion::Online as i32)) {
             return Err(Stop::not_offered("ONLINE expansion"));
@@ -68,7 +93,7 @@ impl Volume<'_> {
             on_node &= asked.ok()?.node_expansion_required;
         }
         if !on_node {
-            return Ok(size);
+            return Ok((size, None));
         }
         let staging = target.staged.path.as_ref().map(|path| path.drivers.clone());
         let request = v1::NodeExpandVolumeRequest {
@@ -79,19 +104,7 @@ impl Volume<'_> {
             volume_capability: Some(self.capability()),
             secrets: self.cx.session.secrets("NodeExpandVolume"),
         };
-        for _ in 0..2 {
-            let asked = self
-                .cx
-                .ask_patiently::<rpc::NodeExpandVolume>(&request)
-                .await?;
-            if asked.refusal().is_some() && self.needs_a_capability_to_grow(target).await? {
-                return Err(Stop::no_host(
-                    "CAP_SYS_RESOURCE, without which ext4 cannot grow while it is mounted",
-                ));
-            }
-            asked.ok()?;
-        }
-        Ok(size)
+        Ok((size, Some(request)))
     }
 
     /// ext4 grows online only for a process with `CAP_SYS_RESOURCE`

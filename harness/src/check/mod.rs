@@ -4,6 +4,7 @@
 //! that come from it: [`Volume`], [`Staged`], [`Published`]. What it made is in
 //! its claims, and is taken back after the body, however that ended.
 
+mod act;
 mod attempt;
 mod claims;
 mod closing;
@@ -16,8 +17,10 @@ mod given;
 mod grow;
 mod holdings;
 mod hooks;
+mod interrupt;
 mod kind;
 mod late;
+mod listed;
 mod marker;
 mod model;
 mod named;
@@ -25,6 +28,7 @@ mod need;
 mod negate;
 mod outcome;
 mod published;
+mod restart;
 mod root;
 mod see;
 mod servers;
@@ -32,12 +36,14 @@ mod session;
 mod staged;
 mod step;
 mod stop;
+mod together;
 mod values;
 mod volume;
 mod wait;
 mod watches;
 
 pub use crate::client::CallRecord;
+pub use act::{Act, Subject, Watched};
 pub use attempt::{AWAY, Attempt};
 pub use claims::{Claims, VolumeClaim};
 pub use company::Company;
@@ -45,6 +51,7 @@ pub use cx::{Asked, Cx};
 pub use facts::{Facts, Matrix};
 pub use faults::Cover;
 pub use holdings::Holdings;
+pub use interrupt::How;
 pub use kind::Kind;
 pub use late::Watchpoint;
 pub use marker::Marker;
@@ -60,6 +67,7 @@ pub use session::{LOOK, SETTLE, Session};
 pub use staged::Staged;
 pub use step::{Access, Step};
 pub use stop::{Checked, Stop};
+pub use together::{each, together};
 pub use volume::{Volume, Want};
 pub use wait::Patience;
 pub use watches::Watches;

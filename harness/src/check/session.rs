@@ -78,6 +78,8 @@ pub struct Session {
     statics: Mutex<Vec<usize>>,
     /// What was seen to kill the driver: not asked again.
     deadly: Mutex<Vec<(String, Option<Kind>)>>,
+    /// Why the driver is not killed again: it did not come back.
+    pub(super) stays_away: Mutex<Option<String>>,
 }
 
 impl Session {
@@ -111,6 +113,7 @@ impl Session {
             pool: Mutex::default(),
             statics: Mutex::new(statics),
             deadly: Mutex::default(),
+            stays_away: Mutex::default(),
         }
     }
 

@@ -163,6 +163,20 @@ impl<'a> Volume<'a> {
     }
 
     async fn create(cx: &'a Cx, want: Want, kind: Kind) -> Result<Self, Stop> {
+        let access = kind.access();
+        let volume = Self::unborn(cx, want, kind)?;
+        let request = volume.create_request()?;
+        let asked = cx.ask_patiently::<rpc::CreateVolume>(&request).await?;
+        if asked.refusal().is_some() {
+            volume.with(|claim| claim.name = None);
+        }
+        let response = asked.ok_or_declined(cx, Step::Create, access)?;
+        volume.is_made(response).await?;
+        Ok(volume)
+    }
+
+    /// A volume that has a name, and is not asked for yet.
+    pub(super) fn unborn(cx: &'a Cx, want: Want, kind: Kind) -> Result<Self, Stop> {
         // What is not asked any more makes no claim.
         cx.session.may_ask("CreateVolume", cx.kind.as_ref())?;
         let number = cx.session.number();
@@ -170,31 +184,28 @@ impl<'a> Volume<'a> {
             .session
             .volume_name(number)
             .map_err(|e| Stop::ours("make a volume's name", e))?;
-        let access = kind.access();
         let mut claim = VolumeClaim::new(want, kind, number);
         claim.name = Some(name);
-        let volume = Self::claim(cx, claim);
-        let request = volume.create_request()?;
-        let asked = cx.ask_patiently::<rpc::CreateVolume>(&request).await?;
-        if asked.refusal().is_some() {
-            volume.with(|claim| claim.name = None);
-        }
-        let response = asked.ok_or_declined(cx, Step::Create, access)?;
+        Ok(Self::claim(cx, claim))
+    }
+
+    /// `CreateVolume` answered OK.
+    pub(super) async fn is_made(&self, response: v1::CreateVolumeResponse) -> Result<(), Stop> {
+        let cx = self.cx;
         let Some(made) = response.volume.filter(|made| !made.volume_id.is_empty()) else {
             return Err(cx.blame(Step::Create, "CreateVolume answered OK without a volume id"));
         };
-        volume.with(|claim| {
+        self.with(|claim| {
             claim.id = Some(made.volume_id.clone());
             claim.capacity = made.capacity_bytes;
             claim.context = made.volume_context.clone().into_iter().collect();
         });
-        cx.session.works(Step::Create, access);
+        cx.session.works(Step::Create, self.access());
         cx.session.write_down_volume(
             &made.volume_id,
-            &volume.with(|claim| claim.name.clone()).unwrap_or_default(),
+            &self.with(|claim| claim.name.clone()).unwrap_or_default(),
         );
-        hooks::after_create(cx, &made.volume_id).await?;
-        Ok(volume)
+        hooks::after_create(cx, &made.volume_id).await
     }
 
     /// The request that creates it: the same each time.
@@ -308,12 +319,7 @@ impl<'a> Volume<'a> {
         {
             return Ok(());
         }
-        let node = facts.node_info.as_ref().map(|info| info.node_id.clone());
-        let request = v1::ControllerUnpublishVolumeRequest {
-            volume_id: self.id(),
-            node_id: node.unwrap_or_default(),
-            secrets: self.cx.session.secrets("ControllerUnpublishVolume"),
-        };
+        let request = self.detach_request();
         let asked = self
             .cx
             .ask_patiently::<rpc::ControllerUnpublishVolume>(&request)
@@ -324,6 +330,16 @@ impl<'a> Volume<'a> {
             claim.attached = None;
         });
         Ok(())
+    }
+
+    /// The request that detaches it.
+    pub fn detach_request(&self) -> v1::ControllerUnpublishVolumeRequest {
+        let node = self.cx.facts().node_info.as_ref();
+        v1::ControllerUnpublishVolumeRequest {
+            volume_id: self.id(),
+            node_id: node.map(|info| info.node_id.clone()).unwrap_or_default(),
+            secrets: self.cx.session.secrets("ControllerUnpublishVolume"),
+        }
     }
 
     /// The context from attach; empty where there was none.
@@ -385,14 +401,24 @@ impl<'a> Volume<'a> {
     /// # Errors
     /// The step failed.
     pub async fn delete(&self) -> Result<(), Stop> {
-        let request = v1::DeleteVolumeRequest {
-            volume_id: self.id(),
-            secrets: self.cx.session.secrets("DeleteVolume"),
-        };
+        let request = self.delete_request();
         let asked: Asked<_> = self.cx.ask_patiently::<rpc::DeleteVolume>(&request).await?;
         asked.ok_or(self.cx, Step::Delete)?;
+        self.is_deleted();
+        Ok(())
+    }
+
+    /// The request that deletes it.
+    pub fn delete_request(&self) -> v1::DeleteVolumeRequest {
+        v1::DeleteVolumeRequest {
+            volume_id: self.id(),
+            secrets: self.cx.session.secrets("DeleteVolume"),
+        }
+    }
+
+    /// `DeleteVolume` answered OK.
+    pub(super) fn is_deleted(&self) {
         let name = self.with(|claim| claim.name.take()).unwrap_or_default();
         self.cx.session.strike_out_volume(&self.id(), &name);
-        Ok(())
     }
 }

@@ -69,7 +69,11 @@ impl Engine {
                 None => phases[case.check.phase as usize].push_back(case),
             }
         }
-        let [first, together, alone, last] = phases;
+        let [first, together, mut alone, last] = phases;
+        // One after the other, so the owners come first here too.
+        alone
+            .make_contiguous()
+            .sort_by_key(|case| case.check.owns.is_empty());
         self.phase(first, self.jobs, Phase::First).await;
         self.phase(together, self.jobs, Phase::Together).await;
         self.phase(alone, 1, Phase::Alone).await;

@@ -123,8 +123,8 @@ fn lacks(case: &Planned, facts: &Facts, most_volumes: u32) -> Option<Skip> {
     {
         return Some(skip);
     }
-    (case.check.volumes > most_volumes).then(|| Skip {
-        need: format!("{} volumes at once on the node", case.check.volumes),
+    (case.check.least > most_volumes).then(|| Skip {
+        need: format!("{} volumes at once on the node", case.check.least),
         lacking: if facts.creates() {
             Lacking::Driver
         } else {

@@ -4,10 +4,14 @@
 //! does not build. Each file reads like the requirements that it checks: what
 //! it takes to see that they hold is in the harness.
 
+mod calls_at_once;
+mod calls_cut;
 mod controller;
 mod controller_delete;
 mod controller_publish;
 mod driver;
+mod driver_killed;
+mod driver_restart;
 mod identity;
 mod nfs_away;
 mod nfs_bg;
@@ -28,10 +32,14 @@ use csi_harness::check::Check;
 /// Every check, sorted by id.
 pub fn all() -> Vec<&'static Check> {
     let slices = [
+        calls_at_once::CHECKS,
+        calls_cut::CHECKS,
         controller::CHECKS,
         controller_delete::CHECKS,
         controller_publish::CHECKS,
         driver::CHECKS,
+        driver_killed::CHECKS,
+        driver_restart::CHECKS,
         identity::CHECKS,
         nfs_away::CHECKS,
         nfs_bg::CHECKS,

@@ -34,7 +34,6 @@ mod watched;
 pub(crate) use creation::*;
 #[expect(unused_imports, reason = "clauses come with their checks")]
 pub(crate) use disks::*;
-#[expect(unused_imports, reason = "clauses come with their checks")]
 pub(crate) use restart::*;
 #[expect(unused_imports, reason = "clauses come with their checks")]
 pub(crate) use stories::*;
