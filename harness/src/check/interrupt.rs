@@ -44,7 +44,7 @@ const LAST: f64 = 1.8;
 const STANDSTILL: Duration = Duration::from_millis(100);
 /// How long other refusals than that the driver is busy are not believed: what was
 /// interrupted may be in its own way for a moment.
-const INSISTING: Duration = Duration::from_secs(5);
+const INSISTING: Duration = Duration::from_secs(3);
 
 impl Cx {
     /// Asks once, in this way. What is answered, if anything is, does not count.
@@ -95,13 +95,22 @@ impl Cx {
     }
 
     /// Several volumes, each with this call of its life interrupted at another moment
-    /// of it: what came of the calls nobody knows. First, one of each kind goes its
-    /// whole way undisturbed, which shows how long the call takes, and that only the
-    /// interruption can be to blame for what follows.
+    /// of it: what came of the calls nobody knows. What is then done with each is done
+    /// at once. First, one of each kind goes its whole way undisturbed, which shows how
+    /// long the call takes, and that only the interruption can be to blame for what
+    /// follows.
     ///
     /// # Errors
-    /// The undisturbed way fails, or the driver does not come back.
-    pub async fn interrupted(&self, act: Act, how: How) -> Result<Vec<Subject<'_>>, Stop> {
+    /// The undisturbed way fails, the driver does not come back, or as `then` does.
+    pub async fn interrupted<'a, U, F>(
+        &'a self,
+        act: Act,
+        how: How,
+        then: impl Fn(Subject<'a>) -> F,
+    ) -> Result<Vec<U>, Stop>
+    where
+        F: Future<Output = Result<U, Stop>>,
+    {
         let kinds = self.kinds_for(act)?;
         let undisturbed = each(kinds, |kind| act.undisturbed(self, kind)).await?;
         let mut subjects = Vec::new();
@@ -126,11 +135,17 @@ impl Cx {
             "moments",
             format!("{moments:.1?}; by itself the call takes {takes:.1?}"),
         );
-        self.strike(&subjects, &moments, how).await?;
-        Ok(subjects
-            .into_iter()
-            .map(|subject| subject.after(&story))
-            .collect())
+        let subjects = subjects.into_iter().map(|subject| subject.after(&story));
+        let subjects: Vec<_> = subjects.zip(moments).collect();
+        if how == How::Cut {
+            return each(subjects, async |(subject, moment)| {
+                subject.send(Sending::Interrupted(Some(moment))).await?;
+                then(subject).await
+            })
+            .await;
+        }
+        self.strike(&subjects, how).await?;
+        each(subjects, |(subject, _)| then(subject)).await
     }
 
     /// A volume of each access type that stands before this call of its life, and has
@@ -159,40 +174,27 @@ impl Cx {
         tokio::time::sleep((takes * 3).clamp(LEAST, MOST)).await;
     }
 
-    /// Sends all calls so that each is interrupted after a time of its own.
-    async fn strike(&self, subjects: &[Subject<'_>], moments: &[Duration], how: How) -> Checked {
-        let last = moments.iter().max().copied().unwrap_or_default();
-        let calls = together(
-            subjects
-                .iter()
-                .zip(moments)
-                .map(|(subject, moment)| async move {
-                    let (wait, after) = match how {
-                        How::Cut => (Duration::ZERO, Some(*moment)),
-                        How::Killed => (last - *moment, None),
-                        How::Frozen => (last - *moment, Some(*moment + STANDSTILL)),
-                    };
-                    tokio::time::sleep(wait).await;
-                    subject.send(Sending::Interrupted(after)).await
-                }),
-        );
-        let fault = async {
-            match how {
-                How::Cut => {}
-                How::Killed => {
-                    tokio::time::sleep(last).await;
-                    self.kill_driver().await?;
-                }
-                How::Frozen => {
-                    tokio::time::sleep(last).await;
-                    let _frozen = self.freeze_driver().await?;
-                    tokio::time::sleep(STANDSTILL).await;
-                }
+    /// Sends all calls so that each has lasted for a time of its own when the driver
+    /// is struck.
+    async fn strike(&self, subjects: &[(Subject<'_>, Duration)], how: How) -> Checked {
+        let moments = subjects.iter().map(|(_, moment)| *moment);
+        let last = moments.max().unwrap_or_default();
+        let calls = together(subjects.iter().map(|(subject, moment)| async move {
+            tokio::time::sleep(last - *moment).await;
+            let given_up = (how == How::Frozen).then_some(*moment + STANDSTILL);
+            subject.send(Sending::Interrupted(given_up)).await
+        }));
+        let blow = async {
+            tokio::time::sleep(last).await;
+            if how == How::Frozen {
+                let _frozen = self.freeze_driver().await?;
+                tokio::time::sleep(STANDSTILL).await;
+                return Ok(());
             }
-            Ok(())
+            self.kill_driver().await
         };
-        let (calls, fault) = tokio::join!(calls, fault);
-        fault?;
+        let (calls, blow) = tokio::join!(calls, blow);
+        blow?;
         if how == How::Killed {
             self.start_driver().await?;
         }

@@ -55,6 +55,7 @@ pub use interrupt::How;
 pub use kind::Kind;
 pub use late::Watchpoint;
 pub use marker::Marker;
+pub(crate) use model::without_round;
 pub use model::{Axis, Body, Check, Phase};
 pub use need::Need;
 pub use negate::{Negated, Residue, negate};

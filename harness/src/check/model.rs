@@ -42,6 +42,12 @@ pub struct Check {
     pub run: for<'a> fn(&'a Cx) -> Body<'a>,
 }
 
+/// The id of a case without the number of its round: `…[ext4]#7` is a round of
+/// `…[ext4]`.
+pub(crate) fn without_round(id: &str) -> &str {
+    id.split('#').next().unwrap_or_default()
+}
+
 /// When a check runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {

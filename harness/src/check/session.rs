@@ -416,10 +416,10 @@ impl Session {
 
     /// Remembers a check whose step failed beside others, and worked alone.
     pub fn doubt(&self, what: String) {
-        self.doubts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(what);
+        let mut doubts = self.doubts.lock().unwrap_or_else(PoisonError::into_inner);
+        if !doubts.contains(&what) {
+            doubts.push(what);
+        }
     }
 
     /// The checks whose steps failed beside others, and worked alone.

@@ -1,7 +1,9 @@
 //! A driver that is killed, or stands still, in the middle of a call.
 
+use std::time::Duration;
+
 use csi_harness::check;
-use csi_harness::check::{Act, Check, Checked, Cx, How, Need, Stop, Subject, each};
+use csi_harness::check::{Act, Check, Checked, Cx, How, Need, Subject, each};
 use csi_proto::v1::controller_service_capability::rpc::Type as ControllerRpc;
 use csi_proto::v1::node_service_capability::rpc::Type as NodeRpc;
 
@@ -37,8 +39,7 @@ pub(super) const STAGES: Need = Need::All(&[Need::STAGE, Need::ANY_VOLUME]);
 /// However the call is interrupted: the same call again ends well, all is as after
 /// one call, and can be taken back.
 pub(super) async fn converges(cx: &Cx, act: Act, how: How) -> Checked {
-    let subjects = cx.interrupted(act, how).await?;
-    each(subjects, |subject| async move {
+    cx.interrupted(act, how, |subject| async move {
         subject.repeat().await?;
         subject.holds().await?;
         subject.take_back().await
@@ -50,22 +51,18 @@ pub(super) async fn converges(cx: &Cx, act: Act, how: How) -> Checked {
 /// However the call is interrupted: its negation alone leaves nothing, nothing comes
 /// after it, and the volume can be used again.
 pub(super) async fn can_be_taken_back(cx: &Cx, act: Act, how: How) -> Checked {
-    let subjects = cx.interrupted(act, how).await?;
-    let takes = subjects
-        .iter()
-        .map(Subject::takes)
-        .max()
-        .unwrap_or_default();
-    let taken_back = each(subjects, |subject| async move {
-        subject.take_back().await?;
-        Ok((subject.watched().await?, subject))
-    })
-    .await?;
+    let taken_back = cx
+        .interrupted(act, how, |subject| async move {
+            subject.take_back().await?;
+            Ok((subject.watched().await?, subject))
+        })
+        .await?;
     if how == How::Cut {
-        cx.let_go_on(takes).await;
+        cx.let_go_on(longest(taken_back.iter().map(|(_, subject)| subject)))
+            .await;
     }
     let all = taken_back.iter().map(|(watched, _)| watched.nothing_came());
-    all.collect::<Result<(), Stop>>()?;
+    all.collect::<Checked>()?;
     each(taken_back, |(_, subject)| async move {
         subject.goes_its_way_again().await
     })
@@ -76,22 +73,23 @@ pub(super) async fn can_be_taken_back(cx: &Cx, act: Act, how: How) -> Checked {
 /// However the call is interrupted: one name is one volume.
 pub(super) async fn creates_one(cx: &Cx, how: How) -> Checked {
     let before = cx.listed().await?;
-    let subjects = cx.interrupted(Act::Create, how).await?;
-    let takes = subjects
-        .iter()
-        .map(Subject::takes)
-        .max()
-        .unwrap_or_default();
-    each(subjects, |subject| async move {
-        subject.repeat().await?;
-        subject.holds().await
-    })
-    .await?;
+    let subjects = cx
+        .interrupted(Act::Create, how, |subject| async move {
+            subject.repeat().await?;
+            subject.holds().await?;
+            Ok(subject)
+        })
+        .await?;
     let Some(before) = before else { return Ok(()) };
     if how == How::Cut {
-        cx.let_go_on(takes).await;
+        cx.let_go_on(longest(&subjects)).await;
     }
     cx.created_nothing_else_since(&before).await
+}
+
+fn longest<'s, 'a: 's>(subjects: impl IntoIterator<Item = &'s Subject<'a>>) -> Duration {
+    let takes = subjects.into_iter().map(Subject::takes);
+    takes.max().unwrap_or_default()
 }
 
 check! {

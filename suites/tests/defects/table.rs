@@ -335,12 +335,4 @@ pub(crate) const LOOP: &[Row] = &[
         "stage-error-leaves-device",
         "no check makes a stage fail after the device is attached",
     ),
-    not_yet(
-        "stale-socket-crashloop",
-        "no check kills the driver and starts it again",
-    ),
-    not_yet(
-        "state-on-private-path",
-        "no check kills the driver and starts it again",
-    ),
 ];

@@ -7,6 +7,7 @@ use tonic::Status;
 
 use super::told;
 use crate::common::capability::Capability;
+use crate::common::patience::Patience;
 use crate::defect::Defect;
 use crate::looper::args::{self, bounds, lies_in, smallest};
 use crate::looper::driver::Driver;
@@ -21,6 +22,7 @@ const FS_TYPE: &str = "fsType";
 pub(super) fn create(
     driver: &Driver,
     request: &csi::CreateVolumeRequest,
+    patience: &Patience,
 ) -> Result<csi::CreateVolumeResponse, Status> {
     let name = args::name(&request.name)?;
     let capabilities = Capability::parse_all(&request.volume_capabilities)?;
@@ -35,13 +37,32 @@ pub(super) fn create(
         }
         None => {
             let volume = design(driver, request, &capabilities)?;
-            driver.store.create(&volume)?;
+            match driver.defects.has(Defect::CREATE_LEAKS_ON_CANCEL) {
+                true => nameless_first(driver, &volume, patience)?,
+                false => driver.store.create(&volume)?,
+            }
             volume
         }
     };
     Ok(csi::CreateVolumeResponse {
         volume: Some(told(driver, &volume)),
     })
+}
+
+/// The defect create-leaks-on-cancel: a volume by whose name nobody finds it, unless
+/// the caller is still there when it is made.
+fn nameless_first(driver: &Driver, volume: &Volume, patience: &Patience) -> Result<(), Status> {
+    driver.store.create(&Volume {
+        name: String::new(),
+        ..volume.clone()
+    })?;
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    if patience.over().is_some() {
+        return Err(Status::cancelled("the caller has given up"));
+    }
+    driver
+        .store
+        .update(&volume.id, |made| made.name.clone_from(&volume.name))
 }
 
 /// What is wrong with a request whatever volumes there are.
