@@ -305,13 +305,4 @@ pub(crate) const LOOP: &[Row] = &[
         &[("node-unpublish.busy-is-not-ok", Fail)],
         &["*"],
     ),
-    // Gaps.
-    not_yet(
-        "stale-socket-crashloop",
-        "no check kills the driver and starts it again",
-    ),
-    not_yet(
-        "state-on-private-path",
-        "no check kills the driver and starts it again",
-    ),
 ];
