@@ -65,7 +65,7 @@ defects! {
     BLOCK_FORMATTED_AS_MOUNT = "block-formatted-as-mount", LOOP: "a raw block volume is given a file system when it is staged";
     CANCELLED_WORK_CONTINUES = "cancelled-work-continues", LOOP: "what a call has begun goes on when its caller gives up, and the volume is free for other calls meanwhile";
     CHMOD_ON_PUBLISH = "chmod-on-publish", BOTH: "the mode of the volume's root folder is forced to 0777 at every publish";
-    CRASH_MID_PUBLISH_NO_CONVERGE = "crash-mid-publish-no-converge", LOOP: "a publication is recorded after its mount; a mount without a record is neither accepted nor taken away";
+    CRASH_MID_PUBLISH_NO_CONVERGE = "crash-mid-publish-no-converge", BOTH: "a publication is recorded after its mount; a mount without a record is neither accepted nor taken away";
     CREATE_LEAKS_ON_CANCEL = "create-leaks-on-cancel", LOOP: "a volume gets its name when it is made; where the caller gives up before, it never gets one";
     DELETE_IN_USE_OK = "delete-in-use-ok", LOOP: "DeleteVolume answers OK and removes the disk while the volume is staged";
     DELETE_REMOVES_PARENT = "delete-removes-parent", NFS: "DeleteVolume removes the folder around the volume's, and all the volumes in it";

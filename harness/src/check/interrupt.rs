@@ -12,6 +12,7 @@ use super::kind::Kind;
 use super::step::Access;
 use super::stop::{Checked, Stop};
 use super::together::{each, together};
+use super::volume::Volume;
 use super::wait::Patience;
 
 /// How a call is interrupted.
@@ -111,8 +112,7 @@ impl Cx {
     where
         F: Future<Output = Result<U, Stop>>,
     {
-        let kinds = self.kinds_for(act)?;
-        let undisturbed = each(kinds, |kind| act.undisturbed(self, kind)).await?;
+        let undisturbed = self.undisturbed(act).await?;
         let mut subjects = Vec::new();
         for n in 0..self.calls_for(&undisturbed) {
             let (volume, takes) = &undisturbed[n % undisturbed.len()];
@@ -155,7 +155,7 @@ impl Cx {
     /// # Errors
     /// The undisturbed way fails.
     pub async fn prepared(&self, act: Act, story: &str) -> Result<Vec<Subject<'_>>, Stop> {
-        let undisturbed = each(self.kinds_for(act)?, |kind| act.undisturbed(self, kind)).await?;
+        let undisturbed = self.undisturbed(act).await?;
         let subjects = each(undisturbed, |(volume, takes)| {
             let used = (!act.needs_a_new_volume(self)).then_some(volume);
             act.prepare(self, volume.kind(), takes, used)
@@ -165,6 +165,18 @@ impl Cx {
             .into_iter()
             .map(|subject| subject.after(story))
             .collect())
+    }
+
+    /// One of each kind goes its whole way, as far as the kind is offered at all.
+    async fn undisturbed(&self, act: Act) -> Result<Vec<(Volume<'_>, Duration)>, Stop> {
+        let kinds = self.kinds_for(act)?;
+        let way = each(kinds, |kind| act.undisturbed(self, kind)).await;
+        way.map_err(|stop| match stop {
+            Stop::Declined { why, .. } => {
+                Stop::not_offered(format!("{act} that works when nothing disturbs it ({why})"))
+            }
+            other => other,
+        })
     }
 
     /// Lets pass what a call may take that goes on although nobody waits for it.
@@ -217,7 +229,7 @@ impl Cx {
         let facts = self.facts();
         // ext4 cannot grow while it is mounted where this capability is lacking.
         let can = |kind: &Kind| match kind {
-            Kind::Mount(fs) if fs.starts_with("ext") && act == Act::Expand => {
+            Kind::Mount(fs) if act == Act::Expand && (fs.is_empty() || fs.starts_with("ext")) => {
                 facts.has_cap_sys_resource
             }
             _ => true,
@@ -241,7 +253,7 @@ impl Cx {
     }
 
     /// How many calls can be made side by side, with a volume for each.
-    fn calls_for(&self, undisturbed: &[(super::Volume<'_>, Duration)]) -> usize {
+    fn calls_for(&self, undisturbed: &[(Volume<'_>, Duration)]) -> usize {
         let facts = self.facts();
         let info = facts.node_info.as_ref();
         let on_the_node = info
