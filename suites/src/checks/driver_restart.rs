@@ -81,19 +81,20 @@ check! {
 }
 
 async fn published_stay_usable(cx: &Cx) -> Checked {
-    each(
-        published_before(cx).await?,
-        |(subject, marker)| async move {
-            let published = subject.published()?;
-            published.is_still_there("after the restart").await?;
-            published.size().await?;
-            let Some(marker) = marker else { return Ok(()) };
-            published.shows(&marker).await?;
-            let more = Marker::second()?;
-            published.write(&more).await?;
-            published.shows(&more).await
-        },
-    )
+    let subjects = cx.prepared(Act::Unpublish, KILLED).await?;
+    cx.restart_driver().await?;
+    each(subjects, |subject| async move {
+        let published = subject.published()?;
+        published.is_still_there("after the restart").await?;
+        published.size().await?;
+        let Some(marker) = subject.marker() else {
+            return Ok(());
+        };
+        published.shows(marker).await?;
+        let more = Marker::second()?;
+        published.write(&more).await?;
+        published.shows(&more).await
+    })
     .await
     .map(drop)
 }
