@@ -440,7 +440,7 @@ impl<'a> Subject<'a> {
     async fn unpublish_until_ok(&self, published: &Published<'a>) -> Checked {
         let request = published.unpublish_request();
         self.cx()
-            .ask_until_ok::<rpc::NodeUnpublishVolume>(&request)
+            .ask_until_undone::<rpc::NodeUnpublishVolume>(&request)
             .await?;
         if let Some(left) = published.mount_left("after unpublish").await? {
             return Err(Stop::fail(format!(
@@ -458,7 +458,7 @@ impl<'a> Subject<'a> {
         };
         let request = staged.unstage_request();
         self.cx()
-            .ask_until_ok::<rpc::NodeUnstageVolume>(&request)
+            .ask_until_undone::<rpc::NodeUnstageVolume>(&request)
             .await?;
         if let Some(left) = staged.mount_left("after unstage").await? {
             return Err(Stop::fail(format!(

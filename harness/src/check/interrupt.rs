@@ -7,13 +7,14 @@ use std::time::Duration;
 use csi_proto::rpc::Rpc;
 
 use super::act::{Act, Subject};
-use super::cx::{Cx, told};
+use super::cx::{Asked, Cx, told};
 use super::kind::Kind;
 use super::step::Access;
 use super::stop::{Checked, Stop};
 use super::together::{each, together};
 use super::volume::Volume;
 use super::wait::Patience;
+use crate::client::Code;
 
 /// How a call is interrupted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,12 +68,29 @@ impl Cx {
     /// # Errors
     /// It never is; or as [`Cx::ask`].
     pub async fn ask_until_ok<R: Rpc>(&self, request: &R::Request) -> Result<R::Response, Stop> {
+        self.until::<R>(request, |_| false).await?.ok()
+    }
+
+    /// The same, to take something back that may not have been done at all: some
+    /// drivers know no such volume then (`NOT_FOUND`), and the node shows what is left.
+    pub(super) async fn ask_until_undone<R: Rpc>(&self, request: &R::Request) -> Checked {
+        let unknown = |code| code == Code::NOT_FOUND;
+        self.until::<R>(request, unknown).await.map(drop)
+    }
+
+    /// Asks until the answer is OK, or a refusal that is as good.
+    async fn until<R: Rpc>(
+        &self,
+        request: &R::Request,
+        is_as_good: impl Fn(Code) -> bool,
+    ) -> Result<Asked<R::Response>, Stop> {
         let mut patience = Patience::brisk(self.session.client.deadline(R::NAME));
         let mut insisting = None;
         loop {
             let asked = self.ask::<R>(request).await?;
-            let Some(refusal) = asked.refusal().cloned() else {
-                return asked.ok();
+            let refusal = match asked.refusal().cloned() {
+                Some(refusal) if !is_as_good(refusal.code) => refusal,
+                _ => return Ok(asked),
             };
             let again = match refusal.code.is_transient() {
                 true if self.impatient.load(Ordering::Relaxed) => false,
