@@ -104,48 +104,34 @@ impl Act {
         }
     }
 
-    /// The whole way that the call is part of; gives the volume, which is off the
-    /// node again, and how long the call took.
+    /// The whole way that the call is part of, and the call made twice, as a caller may;
+    /// gives the volume, which is off the node again, and how long the call took.
+    ///
+    /// # Errors
+    /// Declined, where that fails already: others tell of it.
     pub(super) async fn undisturbed(
         self,
         cx: &Cx,
         kind: Kind,
     ) -> Result<(Volume<'_>, Duration), Stop> {
-        let (volume, created) = timed(cx.volume(self.want(cx, kind))).await?;
-        match self {
-            Self::Create => return Ok((volume, created)),
-            Self::Delete => return Ok((volume, timed(volume.delete()).await?.1)),
-            _ => {}
-        }
-        let ((), attached) = timed(volume.attach()).await?;
-        let staged = volume.to_stage().await?;
-        let ((), stage) = timed(staged.stage()).await?;
-        let mut on_target = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
-        if self != Self::Unstage {
-            let (published, publish) = timed(staged.publish("a")).await?;
-            let expand = match self {
-                Self::Expand => timed(volume.grow(&published)).await?.1,
-                _ => Duration::ZERO,
-            };
-            let ((), unpublish) = timed(published.unpublish()).await?;
-            on_target = (publish, expand, unpublish);
-        }
-        let ((), unstage) = timed(staged.unstage()).await?;
-        if let Some(left) = left_of(&volume).await {
-            return Err(cx.blame(Step::DeviceGone, left));
-        }
-        if self == Self::Attach {
-            volume.detach().await?;
-        }
-        let takes = match self {
-            Self::Attach => attached,
-            Self::Stage => stage,
-            Self::Publish => on_target.0,
-            Self::Expand => on_target.1,
-            Self::Unpublish => on_target.2,
-            _ => unstage,
+        let subject = self.prepare(cx, kind, Duration::ZERO, None).await?;
+        let subject = subject.after("undisturbed");
+        let way = async {
+            let ((), takes) = timed(subject.repeat()).await?;
+            subject.repeat().await?;
+            subject.holds().await?;
+            subject.take_back().await?;
+            Ok((subject.volume, takes))
         };
-        Ok((volume, takes))
+        let access = subject.volume.access();
+        way.await.map_err(|stop| match stop {
+            Stop::Fail(why) => Stop::Declined {
+                access,
+                step: Step::Publish(access),
+                why,
+            },
+            other => other,
+        })
     }
 
     /// A volume with all that comes before the call.
@@ -454,7 +440,7 @@ impl<'a> Subject<'a> {
     async fn unpublish_until_ok(&self, published: &Published<'a>) -> Checked {
         let request = published.unpublish_request();
         self.cx()
-            .ask_until_ok::<rpc::NodeUnpublishVolume>(&request)
+            .ask_until_undone::<rpc::NodeUnpublishVolume>(&request)
             .await?;
         if let Some(left) = published.mount_left("after unpublish").await? {
             return Err(Stop::fail(format!(
@@ -472,7 +458,7 @@ impl<'a> Subject<'a> {
         };
         let request = staged.unstage_request();
         self.cx()
-            .ask_until_ok::<rpc::NodeUnstageVolume>(&request)
+            .ask_until_undone::<rpc::NodeUnstageVolume>(&request)
             .await?;
         if let Some(left) = staged.mount_left("after unstage").await? {
             return Err(Stop::fail(format!(

@@ -7,12 +7,14 @@ use std::time::Duration;
 use csi_proto::rpc::Rpc;
 
 use super::act::{Act, Subject};
-use super::cx::{Cx, told};
+use super::cx::{Asked, Cx, told};
 use super::kind::Kind;
 use super::step::Access;
 use super::stop::{Checked, Stop};
 use super::together::{each, together};
+use super::volume::Volume;
 use super::wait::Patience;
+use crate::client::Code;
 
 /// How a call is interrupted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,12 +68,29 @@ impl Cx {
     /// # Errors
     /// It never is; or as [`Cx::ask`].
     pub async fn ask_until_ok<R: Rpc>(&self, request: &R::Request) -> Result<R::Response, Stop> {
+        self.until::<R>(request, |_| false).await?.ok()
+    }
+
+    /// The same, to take something back that may not have been done at all: some
+    /// drivers know no such volume then (`NOT_FOUND`), and the node shows what is left.
+    pub(super) async fn ask_until_undone<R: Rpc>(&self, request: &R::Request) -> Checked {
+        let unknown = |code| code == Code::NOT_FOUND;
+        self.until::<R>(request, unknown).await.map(drop)
+    }
+
+    /// Asks until the answer is OK, or a refusal that is as good.
+    async fn until<R: Rpc>(
+        &self,
+        request: &R::Request,
+        is_as_good: impl Fn(Code) -> bool,
+    ) -> Result<Asked<R::Response>, Stop> {
         let mut patience = Patience::brisk(self.session.client.deadline(R::NAME));
         let mut insisting = None;
         loop {
             let asked = self.ask::<R>(request).await?;
-            let Some(refusal) = asked.refusal().cloned() else {
-                return asked.ok();
+            let refusal = match asked.refusal().cloned() {
+                Some(refusal) if !is_as_good(refusal.code) => refusal,
+                _ => return Ok(asked),
             };
             let again = match refusal.code.is_transient() {
                 true if self.impatient.load(Ordering::Relaxed) => false,
@@ -111,8 +130,7 @@ impl Cx {
     where
         F: Future<Output = Result<U, Stop>>,
     {
-        let kinds = self.kinds_for(act)?;
-        let undisturbed = each(kinds, |kind| act.undisturbed(self, kind)).await?;
+        let undisturbed = self.undisturbed(act).await?;
         let mut subjects = Vec::new();
         for n in 0..self.calls_for(&undisturbed) {
             let (volume, takes) = &undisturbed[n % undisturbed.len()];
@@ -155,7 +173,7 @@ impl Cx {
     /// # Errors
     /// The undisturbed way fails.
     pub async fn prepared(&self, act: Act, story: &str) -> Result<Vec<Subject<'_>>, Stop> {
-        let undisturbed = each(self.kinds_for(act)?, |kind| act.undisturbed(self, kind)).await?;
+        let undisturbed = self.undisturbed(act).await?;
         let subjects = each(undisturbed, |(volume, takes)| {
             let used = (!act.needs_a_new_volume(self)).then_some(volume);
             act.prepare(self, volume.kind(), takes, used)
@@ -165,6 +183,18 @@ impl Cx {
             .into_iter()
             .map(|subject| subject.after(story))
             .collect())
+    }
+
+    /// One of each kind goes its whole way, as far as the kind is offered at all.
+    async fn undisturbed(&self, act: Act) -> Result<Vec<(Volume<'_>, Duration)>, Stop> {
+        let kinds = self.kinds_for(act)?;
+        let way = each(kinds, |kind| act.undisturbed(self, kind)).await;
+        way.map_err(|stop| match stop {
+            Stop::Declined { why, .. } => {
+                Stop::not_offered(format!("{act} that works when nothing disturbs it ({why})"))
+            }
+            other => other,
+        })
     }
 
     /// Lets pass what a call may take that goes on although nobody waits for it.
@@ -217,7 +247,7 @@ impl Cx {
         let facts = self.facts();
         // ext4 cannot grow while it is mounted where this capability is lacking.
         let can = |kind: &Kind| match kind {
-            Kind::Mount(fs) if fs.starts_with("ext") && act == Act::Expand => {
+            Kind::Mount(fs) if act == Act::Expand && (fs.is_empty() || fs.starts_with("ext")) => {
                 facts.has_cap_sys_resource
             }
             _ => true,
@@ -241,7 +271,7 @@ impl Cx {
     }
 
     /// How many calls can be made side by side, with a volume for each.
-    fn calls_for(&self, undisturbed: &[(super::Volume<'_>, Duration)]) -> usize {
+    fn calls_for(&self, undisturbed: &[(Volume<'_>, Duration)]) -> usize {
         let facts = self.facts();
         let info = facts.node_info.as_ref();
         let on_the_node = info

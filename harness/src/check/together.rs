@@ -52,3 +52,42 @@ where
         _ => Ok(done),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::{Access, Step};
+
+    fn declined() -> Stop {
+        Stop::Declined {
+            access: Access::Block,
+            step: Step::Create,
+            why: "no block volumes".to_owned(),
+        }
+    }
+
+    #[tokio::test]
+    async fn they_run_at_once_and_keep_their_order() {
+        let barrier = tokio::sync::Barrier::new(3);
+        let barrier = &barrier;
+        let met = (0..3).map(|n| async move {
+            barrier.wait().await;
+            n
+        });
+        assert_eq!(together(met).await, [0, 1, 2]);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_offered_is_left_out() {
+        let offered = |n: i32| async move { if n == 1 { Err(declined()) } else { Ok(n) } };
+        assert_eq!(each(vec![0, 1, 2], offered).await, Ok(vec![0, 2]));
+        assert_eq!(each(vec![1], offered).await, Err(declined()));
+        let fails = |n: i32| async move {
+            match n {
+                1 => Err::<(), _>(declined()),
+                _ => Err(Stop::fail("two mounts")),
+            }
+        };
+        assert_eq!(each(vec![1, 2], fails).await, Err(Stop::fail("two mounts")));
+    }
+}

@@ -84,3 +84,72 @@ fn told(outcome: Outcome) -> Option<&'static str> {
         Outcome::Pass | Outcome::Skip => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::{Basis, Level};
+
+    fn round(n: u32, outcome: Outcome, message: &str) -> Settled {
+        Settled {
+            id: format!("a.b[ext4]#{n}"),
+            headline: String::new(),
+            level: Level::Must,
+            basis: Basis::Specification,
+            outcome,
+            message: message.to_owned(),
+            duration_ms: 10,
+            calls: 2,
+            volumes: 1,
+            clauses: Vec::new(),
+            skip: None,
+            blocked_by: None,
+            expected: None,
+            evidence: Vec::new(),
+            seen_in: Vec::new(),
+            look_at: String::new(),
+        }
+    }
+
+    fn of_three() -> Rounds {
+        Rounds {
+            due: BTreeMap::from([("a.b[ext4]".to_owned(), 3)]),
+            settled: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn the_worst_is_told_with_how_often_it_was() {
+        let mut rounds = of_three();
+        assert!(rounds.take(round(2, Outcome::Fail, "two mounts")).is_none());
+        assert!(rounds.take(round(1, Outcome::Pass, "")).is_none());
+        let all = rounds.take(round(3, Outcome::Fail, "three mounts"));
+        let all = all.expect("all are there");
+        assert_eq!((all.id.as_str(), all.outcome), ("a.b[ext4]", Outcome::Fail));
+        assert_eq!(all.message, "failed 2 of 3 times: two mounts");
+        assert_eq!((all.duration_ms, all.calls, all.volumes), (30, 6, 1));
+    }
+
+    #[test]
+    fn a_known_failure_may_pass_now_and_then() {
+        let known = |n, outcome| Settled {
+            expected: Some("a race".to_owned()),
+            ..round(n, outcome, "two mounts")
+        };
+        let mut rounds = of_three();
+        for n in 1..3 {
+            assert!(rounds.take(known(n, Outcome::Fail)).is_none());
+        }
+        let all = rounds.take(known(3, Outcome::ExpectedFail));
+        let all = all.expect("all are there");
+        assert_eq!(all.outcome, Outcome::ExpectedFail);
+        assert_eq!(all.message, "failed 1 of 3 times: two mounts");
+    }
+
+    #[test]
+    fn one_round_is_told_as_it_is() {
+        let mut rounds = Rounds::default();
+        let one = rounds.take(round(1, Outcome::Warn, "slow")).expect("one");
+        assert_eq!(one.message, "slow");
+    }
+}

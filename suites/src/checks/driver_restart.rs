@@ -64,18 +64,6 @@ async fn comes_back(cx: &Cx) -> Checked {
     }
 }
 
-/// A published volume of each access type, with what was written to it; and then the
-/// driver is killed.
-async fn published_before(cx: &Cx) -> Result<Vec<(Subject<'_>, Option<Marker>)>, Stop> {
-    let subjects = cx.prepared(Act::Unpublish, KILLED).await?;
-    cx.restart_driver().await?;
-    let marked = subjects.into_iter().map(|subject| {
-        let marker = subject.marker().cloned();
-        (subject, marker)
-    });
-    Ok(marked.collect())
-}
-
 check! {
     /// Volumes that were published before the driver was killed stay readable and writable.
     ///
@@ -93,19 +81,20 @@ check! {
 }
 
 async fn published_stay_usable(cx: &Cx) -> Checked {
-    each(
-        published_before(cx).await?,
-        |(subject, marker)| async move {
-            let published = subject.published()?;
-            published.is_still_there("after the restart").await?;
-            published.size().await?;
-            let Some(marker) = marker else { return Ok(()) };
-            published.shows(&marker).await?;
-            let more = Marker::second()?;
-            published.write(&more).await?;
-            published.shows(&more).await
-        },
-    )
+    let subjects = cx.prepared(Act::Unpublish, KILLED).await?;
+    cx.restart_driver().await?;
+    each(subjects, |subject| async move {
+        let published = subject.published()?;
+        published.is_still_there("after the restart").await?;
+        published.size().await?;
+        let Some(marker) = subject.marker() else {
+            return Ok(());
+        };
+        published.shows(marker).await?;
+        let more = Marker::second()?;
+        published.write(&more).await?;
+        published.shows(&more).await
+    })
     .await
     .map(drop)
 }
@@ -127,25 +116,27 @@ check! {
 }
 
 async fn repeat_mounts_once(cx: &Cx) -> Checked {
-    each(published_before(cx).await?, |(subject, marker)| async move {
+    let subjects = cx.prepared(Act::Publish, KILLED).await?;
+    let before = each(subjects, |subject| async move {
+        subject.repeat().await?;
+        let marker = Marker::new()?;
+        let wrote = subject.published()?.try_write_if_allowed(&marker).await?;
+        let mounts = mounts_of(&subject, "before the restart").await?;
+        Ok((subject, wrote.then_some(marker), mounts))
+    })
+    .await?;
+    cx.restart_driver().await?;
+    each(before, |(subject, marker, before)| async move {
         let (staged, published) = (subject.staged()?, subject.published()?);
-        let before = (
-            staged.mounts("before the repeat").await?.len(),
-            published.mounts("before the repeat").await?.len(),
-        );
         if staged.path().is_some() {
             cx.ask_until_ok::<rpc::NodeStageVolume>(&staged.stage_request())
                 .await?;
         }
-        cx.ask_until_ok::<rpc::NodePublishVolume>(published.request())
-            .await?;
-        let after = (
-            staged.mounts("after the repeat").await?.len(),
-            published.mounts("after the repeat").await?.len(),
-        );
+        subject.repeat().await?;
+        let after = mounts_of(&subject, "after the repeat").await?;
         if after != before {
             return Err(Stop::fail(format!(
-                "mounts at the staging path and the target: {before:?} before the repeat, {after:?} after it"
+                "mounts at the staging path and the target: {before:?} before the restart, {after:?} after the repeat"
             )));
         }
         match marker {
@@ -155,6 +146,13 @@ async fn repeat_mounts_once(cx: &Cx) -> Checked {
     })
     .await
     .map(drop)
+}
+
+/// How many are at the staging path and at the target.
+async fn mounts_of(subject: &Subject<'_>, when: &str) -> Result<(usize, usize), Stop> {
+    let staged = subject.staged()?.mounts(when).await?.len();
+    let published = subject.published()?.mounts(when).await?.len();
+    Ok((staged, published))
 }
 
 check! {

@@ -12,11 +12,8 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     caught(
         "crash-mid-publish-no-converge",
-        &[
-            ("driver-killed.publish-converges", Fail),
-            ("driver-killed.publish-can-be-taken-back", Fail),
-        ],
-        &["driver.leaves-nothing"],
+        &[("driver-killed.publish-can-be-taken-back", Fail)],
+        &["driver-killed.publish-converges", "driver.leaves-nothing"],
     ),
     caught(
         "create-leaks-on-cancel",

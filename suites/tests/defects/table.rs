@@ -142,7 +142,7 @@ pub(crate) const LOOP: &[Row] = &[
     caught(
         "unstage-ok-still-mounted",
         &[("node-unstage.busy-is-not-ok", Fail)],
-        &[],
+        &["at-once.stage-beside-unstage"],
     ),
     caught(
         "stack-on-repeat-publish",
