@@ -190,6 +190,24 @@ impl Cx {
         }
     }
 
+    /// The same, and again a few times if it is refused, as [`Cx::ask_insisting`].
+    ///
+    /// # Errors
+    /// As [`Cx::ask_into_fault`].
+    pub(super) async fn insist_into_fault<R: Rpc>(
+        &self,
+        request: &R::Request,
+    ) -> Result<Option<Asked<R::Response>>, Stop> {
+        let mut patience = Patience::brisk(Duration::from_secs(3));
+        loop {
+            let asked = self.ask_into_fault::<R>(request).await?;
+            let refused = asked.as_ref().is_some_and(|asked| !asked.is_ok());
+            if !refused || !patience.wait().await {
+                return Ok(asked);
+            }
+        }
+    }
+
     /// Notes something that was seen, for the report.
     pub fn fact(&self, label: &str, text: impl Into<String>) {
         self.see(Evidence::Fact {

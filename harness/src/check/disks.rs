@@ -155,11 +155,11 @@ impl<'a> Breakable<'a> {
         }
     }
 
-    /// Lets every read of it fail, until something is written to it.
+    /// Lets every read of it fail, until something is written to it or is about to be.
     pub fn is_unreadable(&self) {
         self.becomes(
             Mood::Unreadable,
-            "every read is an I/O error, until it is written to",
+            "every read is an I/O error, until it is written to or formatted",
         );
     }
 
@@ -214,7 +214,7 @@ impl<'a> Breakable<'a> {
         }
     }
 
-    /// Whether it was written to while it could not be read.
+    /// Whether it was written to, or about to be formatted, while it could not be read.
     pub fn was_written(&self) -> bool {
         self.disk.as_ref().is_some_and(|disk| disk.was_written())
     }
