@@ -166,11 +166,13 @@ impl<'a> Breakable<'a> {
     /// Lets it answer nothing, for some seconds at most.
     pub fn hangs(&self) {
         self.becomes(Mood::Hangs, "reads and writes are not answered");
-        if let Some(disk) = self.disk.clone() {
+        // Whatever a check does meanwhile; and the disk may be gone before that.
+        if let Some(disk) = self.disk.as_ref().map(Arc::downgrade) {
             tokio::spawn(async move {
                 tokio::time::sleep(HANGS).await;
-                if disk.mood() == Mood::Hangs {
-                    disk.set(Mood::Well);
+                match disk.upgrade() {
+                    Some(disk) if disk.mood() == Mood::Hangs => disk.set(Mood::Well),
+                    _ => {}
                 }
             });
         }
