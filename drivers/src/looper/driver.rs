@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use super::Options;
+use super::snapshot::Snapshots;
 use super::volume::{Store, Volume};
+use super::{Options, still};
 use crate::common::calls::{self, Answers, Calls, Claim};
 use crate::common::serve::{ServeError, node_id};
 use crate::defect::{Defect, Defects};
@@ -16,6 +17,7 @@ use crate::sys::filesystem::Filesystem;
 /// The driver behind the services.
 pub(super) struct Driver {
     pub(super) store: Store,
+    pub(super) snapshots: Snapshots,
     pub(super) defects: Defects,
     pub(super) node_id: String,
     /// The file systems that this machine can make and mount.
@@ -33,8 +35,9 @@ impl Driver {
     /// Opens the state folder.
     pub(super) fn open(options: &Options) -> Result<Self, ServeError> {
         let forgetful = options.defects.has(Defect::STATE_ON_PRIVATE_PATH);
-        Ok(Self {
+        let driver = Self {
             store: Store::open(&options.state_dir, forgetful)?,
+            snapshots: Snapshots::open(&options.state_dir)?,
             defects: options.defects.clone(),
             node_id: node_id(options.node_id.as_deref())?,
             filesystems: Filesystem::ALL
@@ -45,7 +48,9 @@ impl Driver {
             first_published: std::sync::Mutex::default(),
             failed_unstages: std::sync::Mutex::default(),
             failed_stages: std::sync::Mutex::default(),
-        })
+        };
+        still::thaw_all(&driver);
+        Ok(driver)
     }
 
     /// One call, which claims its volume and may block.

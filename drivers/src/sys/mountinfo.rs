@@ -5,7 +5,9 @@ use std::fs;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use super::{Doing, SysError};
+use super::kernel::call;
+use super::{Doing, SysError, rpc};
+use crate::mutation::Call;
 
 /// The mounts of the calling thread's namespace. `/proc/self` would be those of
 /// the main thread, which need not be alive.
@@ -59,8 +61,13 @@ impl Mount {
 /// path, the last is the one on top.
 pub(crate) fn mounts() -> Result<Vec<Mount>, SysError> {
     let path = Path::new(MOUNTINFO);
-    let bytes = fs::read(path).doing("read", path)?;
-    Ok(parse(&bytes))
+    let bytes = call(Call::MountTable, path, |path| fs::read(path)).doing("read", path)?;
+    Ok(rpc::as_told(parse(&bytes)))
+}
+
+/// The mounts as they are, whatever the driver is told.
+pub(super) fn as_they_are() -> Vec<Mount> {
+    parse(&fs::read(MOUNTINFO).unwrap_or_default())
 }
 
 /// The mounts at exactly this path, the one on top last.

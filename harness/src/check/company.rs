@@ -96,7 +96,7 @@ impl Published<'_> {
         &self,
     ) -> Result<Option<Asked<v1::NodeUnpublishVolumeResponse>>, Stop> {
         self.cx()
-            .ask_into_fault::<rpc::NodeUnpublishVolume>(&self.unpublish_request())
+            .insist_into_fault::<rpc::NodeUnpublishVolume>(&self.unpublish_request())
             .await
     }
 

@@ -150,6 +150,7 @@ impl<'a> Breakable<'a> {
 
     fn becomes(&self, mood: Mood, how: &str) {
         if let Some(disk) = &self.disk {
+            self.is_harmed();
             self.cx().fact("disk", format!("from now on, {how}"));
             disk.set(mood);
         }
@@ -236,7 +237,6 @@ impl<'a> Breakable<'a> {
         let ours = self.devices_on_our_disk();
         match &self.disk {
             Some(disk) if !ours.is_empty() => {
-                self.note_broken(&ours);
                 self.becomes(Mood::Fails, "every read and write is an I/O error");
                 // What nobody wrote to for a while, nobody knows to be gone.
                 let written = Marker::new()?.write_file(&published.target().ours);
@@ -264,11 +264,10 @@ impl<'a> Breakable<'a> {
         all.iter().filter(on_it).map(|device| device.id).collect()
     }
 
-    fn note_broken(&self, disks: &[DiskId]) {
-        let now = Instant::now();
-        self.volume.with(|claim| {
-            claim.broken.extend(disks.iter().map(|disk| (*disk, now)));
-        });
+    /// From here on what the kernel says of it is our doing.
+    fn is_harmed(&self) {
+        self.cx().session.harms_disks(&self.cx().id);
+        self.volume.with(|claim| claim.harmed = true);
     }
 
     /// Only a file system of its own, that is mounted nowhere but where this volume
@@ -291,12 +290,7 @@ impl<'a> Breakable<'a> {
                 "volumes with a file system of their own that can be stopped (ext4, xfs)",
             ));
         }
-        let number = (major, minor);
-        let disk = node::block_device(major, minor).map(|device| device.id);
-        self.note_broken(&[disk.unwrap_or(DiskId {
-            number,
-            diskseq: None,
-        })]);
+        self.is_harmed();
         let path = published.target().ours.clone();
         let stopped = tokio::task::spawn_blocking(move || lab::shut_down(&path)).await;
         let wrong = |error: &dyn std::fmt::Display| Stop::ours("stop a file system", error);
@@ -350,25 +344,14 @@ pub(super) fn heal(cx: &Cx) {
 
 /// Takes away the disk of ours beneath a volume that is off the node; whether there
 /// was harm: such a volume serves no other check.
-pub(super) async fn lift(cx: &Cx, volume: &mut VolumeClaim) -> bool {
+pub(super) async fn lift(volume: &mut VolumeClaim) -> bool {
     let disk = volume.disk.take();
-    let spoiled = disk.is_some() || !volume.broken.is_empty();
+    let spoiled = disk.is_some() || volume.harmed;
     if let Some(disk) = disk {
-        for id in disk.seen() {
-            if let Some((_, since)) = volume.broken.first().copied().or(disk
-                .healed()
-                .map(|healed| (id, healed.checked_sub(HANGS).unwrap_or(healed))))
-            {
-                volume.broken.push((id, since));
-            }
-        }
         let lifted = tokio::task::spawn_blocking(move || disk.lift()).await;
         if let Ok(Err(error)) = lifted {
             tracing::warn!(%error, "a disk of ours stays over its image");
         }
-    }
-    for (disk, since) in volume.broken.drain(..) {
-        cx.session.broke_disk(disk, since);
     }
     spoiled
 }

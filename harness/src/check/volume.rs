@@ -8,6 +8,7 @@ use csi_proto::v1::controller_service_capability::rpc::Type as ControllerRpc;
 use csi_proto::v1::volume_capability::access_mode::Mode;
 
 use super::claims::VolumeClaim;
+use super::content::Source;
 use super::create;
 use super::cx::{Asked, Cx};
 use super::hooks;
@@ -32,6 +33,12 @@ pub struct Want {
     pub fresh: bool,
     /// One byte more than a round size.
     pub odd_size: bool,
+    /// Its size in bytes; none: the user's.
+    pub bytes: Option<i64>,
+    /// The most that it may have, in bytes; none: the user's.
+    pub limit: Option<i64>,
+    /// What it is made from.
+    pub source: Option<Source>,
     /// The NFS server of the lab's that it lies on; none: the one for all.
     pub server: Option<u32>,
     /// Its share on that server; none: the first.
@@ -48,6 +55,9 @@ impl Want {
             more_flags: Vec::new(),
             fresh: false,
             odd_size: false,
+            bytes: None,
+            limit: None,
+            source: None,
             server: None,
             share: None,
         }
@@ -61,10 +71,26 @@ impl Want {
         }
     }
 
+    /// One that was never used where the driver creates volumes, else any.
+    pub fn fresh_if_created(cx: &Cx) -> Self {
+        Self {
+            fresh: cx.facts().creates(),
+            ..Self::any()
+        }
+    }
+
     /// The same, of a size that is no round number.
     pub fn odd_size(self) -> Self {
         Self {
             odd_size: true,
+            ..self
+        }
+    }
+
+    /// The same, of this many bytes.
+    pub fn bytes(self, bytes: i64) -> Self {
+        Self {
+            bytes: Some(bytes),
             ..self
         }
     }
@@ -153,7 +179,7 @@ impl<'a> Volume<'a> {
         Ok(Self::claim(cx, claim))
     }
 
-    fn claim(cx: &'a Cx, claim: VolumeClaim) -> Self {
+    pub(super) fn claim(cx: &'a Cx, claim: VolumeClaim) -> Self {
         let mut claims = cx.claims();
         claims.volumes.push(claim);
         Self {
@@ -179,16 +205,21 @@ impl<'a> Volume<'a> {
         if asked.refusal().is_some() {
             volume.with(|claim| claim.name = None);
         }
-        let response = asked.ok_or_declined(cx, Step::Create, access)?;
+        let source = volume.with(|claim| claim.want.source.clone());
+        let step = source.as_ref().map_or(Step::Create, Source::step);
+        let response = match step {
+            Step::Create => asked.ok_or_declined(cx, step, access)?,
+            step => asked.ok_or(cx, step)?,
+        };
         let Some(made) = response.volume.filter(|made| !made.volume_id.is_empty()) else {
-            return Err(cx.blame(Step::Create, "CreateVolume answered OK without a volume id"));
+            return Err(cx.blame(step, "CreateVolume answered OK without a volume id"));
         };
         volume.with(|claim| {
             claim.id = Some(made.volume_id.clone());
             claim.capacity = made.capacity_bytes;
             claim.context = made.volume_context.clone().into_iter().collect();
         });
-        cx.session.works(Step::Create, access);
+        cx.session.works(step, access);
         cx.session.write_down_volume(
             &made.volume_id,
             &volume.with(|claim| claim.name.clone()).unwrap_or_default(),
@@ -288,7 +319,7 @@ impl<'a> Volume<'a> {
             node_id: node.unwrap_or_default(),
             volume_capability: Some(self.capability()),
             readonly: false,
-            secrets: self.cx.session.secrets("ControllerPublishVolume"),
+            secrets: self.cx.secrets("ControllerPublishVolume"),
             volume_context: self
                 .with(|claim| claim.context.clone())
                 .into_iter()
@@ -312,7 +343,7 @@ impl<'a> Volume<'a> {
         let request = v1::ControllerUnpublishVolumeRequest {
             volume_id: self.id(),
             node_id: node.unwrap_or_default(),
-            secrets: self.cx.session.secrets("ControllerUnpublishVolume"),
+            secrets: self.cx.secrets("ControllerUnpublishVolume"),
         };
         let asked = self
             .cx
@@ -347,7 +378,7 @@ impl<'a> Volume<'a> {
                 .collect(),
             volume_capabilities: vec![self.capability()],
             parameters: create::filled(self.cx, &claim, &config.parameters)?,
-            secrets: self.cx.session.secrets("ValidateVolumeCapabilities"),
+            secrets: self.cx.secrets("ValidateVolumeCapabilities"),
             ..Default::default()
         })
     }
@@ -387,7 +418,7 @@ impl<'a> Volume<'a> {
     pub async fn delete(&self) -> Result<(), Stop> {
         let request = v1::DeleteVolumeRequest {
             volume_id: self.id(),
-            secrets: self.cx.session.secrets("DeleteVolume"),
+            secrets: self.cx.secrets("DeleteVolume"),
         };
         let asked: Asked<_> = self.cx.ask_patiently::<rpc::DeleteVolume>(&request).await?;
         asked.ok_or(self.cx, Step::Delete)?;

@@ -19,6 +19,7 @@ mod remove;
 mod scratch;
 mod stranger;
 mod tail;
+mod tools;
 mod unmount;
 
 pub use clean::{Cleaned, Leftover, Then, leftovers};
@@ -38,4 +39,5 @@ pub use random::random_hex;
 pub use remove::{RemoveError, Removed, remove_tree};
 pub use scratch::{Scratch, ScratchError};
 pub use stranger::{DeadMount, OurMount, shut_down, unmount_all};
+pub use tools::{Failing, Tools};
 pub use unmount::{How, Unmounted, Unmounting, unmount_below};

@@ -259,7 +259,14 @@ pub(crate) const LOOP: &[Row] = &[
         &[("node-publish.read-only-takes-no-write", Warn)],
         &[],
     ),
-    caught("secret-in-log", &[("driver.keeps-secrets", Fail)], &[]),
+    caught(
+        "secret-in-log",
+        &[
+            ("driver.keeps-secrets", Fail),
+            ("driver.keeps-canaries", Fail),
+        ],
+        &[],
+    ),
     caught(
         "size-rounded-down",
         &[("create-volume.odd-size-is-not-rounded-down", Fail)],
@@ -302,14 +309,6 @@ pub(crate) const LOOP: &[Row] = &[
         &["*"],
     ),
     // Gaps.
-    not_yet(
-        "lazy-umount-hides-busy",
-        "no check asks the device itself whether it is still in use after an unmount",
-    ),
-    not_yet(
-        "same-handle-context-ignored",
-        "no check sends one volume id with two contexts",
-    ),
     not_yet(
         "stale-socket-crashloop",
         "no check kills the driver and starts it again",

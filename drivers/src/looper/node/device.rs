@@ -120,6 +120,14 @@ pub(super) fn release(driver: &Driver, volume: &Volume) -> Result<(), Status> {
     Ok(())
 }
 
+/// Notes that the file system of a volume is as large as its disk.
+pub(super) fn fills(driver: &Driver, volume: &Volume) -> Result<(), Status> {
+    let bytes = volume.capacity_bytes;
+    driver
+        .store
+        .update(&volume.id, |volume| volume.filled = bytes)
+}
+
 /// What somebody still uses is the caller's to settle; all else is the node's trouble.
 pub(super) fn busy(error: SysError) -> Status {
     match error.errno() {

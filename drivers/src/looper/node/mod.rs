@@ -254,6 +254,12 @@ fn whole(driver: &Driver, volume: &Volume) -> Result<(), Status> {
     Ok(())
 }
 
+/// Whether the file system of this volume is what is mounted at a path.
+pub(super) fn is_at(driver: &Driver, volume: &Volume, path: &Path) -> Result<bool, Status> {
+    let there = device::top(driver, volume, path)?;
+    Ok(matches!(there, device::Top::Own(mount) if !mount.is_node()))
+}
+
 /// A path at which something is mounted that is not ours.
 fn occupied(path: &Path) -> Status {
     let message = format!("something else is mounted at {}", path.display());
