@@ -127,7 +127,10 @@ pub(crate) const LOOP: &[Row] = &[
     caught(
         "publish-binds-unmounted-staging",
         &[("node-publish.without-stage-is-refused", Fail)],
-        &[],
+        &[
+            "mount-lost.staging-is-missed",
+            "node-unstage.failed-once-is-repaired",
+        ],
     ),
     caught(
         "mount-error-swallowed",
