@@ -64,6 +64,7 @@ defects! {
     ALREADY_MOUNTED_NO_IDENTITY_CHECK = "already-mounted-no-identity-check", BOTH: "any mount at the path counts as the volume being there already";
     BLOCK_FORMATTED_AS_MOUNT = "block-formatted-as-mount", LOOP: "a raw block volume is given a file system when it is staged";
     CHMOD_ON_PUBLISH = "chmod-on-publish", BOTH: "the mode of the volume's root folder is forced to 0777 at every publish";
+    DELETE_EMPTIES_DISK_IN_USE = "delete-empties-disk-in-use", LOOP: "DeleteVolume cuts the disk to nothing and answers OK while the volume is mounted";
     DELETE_IN_USE_OK = "delete-in-use-ok", LOOP: "DeleteVolume answers OK and removes the disk while the volume is staged";
     DELETE_REMOVES_PARENT = "delete-removes-parent", NFS: "DeleteVolume removes the folder around the volume's, and all the volumes in it";
     DIES = "dies", LOOP: "NodeStageVolume of an xfs volume kills the process";
@@ -89,7 +90,7 @@ defects! {
     RO_BIND_SINGLE_CALL = "ro-bind-single-call", BOTH: "a read-only bind mount is asked for in one call of mount(2), which ignores it";
     RO_BLOCK_BIND_ONLY = "ro-block-bind-only", LOOP: "a read-only block volume is the writable device behind a read-only bind mount";
     SAME_HANDLE_CONTEXT_IGNORED = "same-handle-context-ignored", BOTH: "a volume_context other than the first one seen for the volume is accepted, and ignored";
-    SECRET_IN_ARGV = "secret-in-argv", NFS: "the secrets of a publish stand on a helper's command line";
+    SECRET_IN_ARGV = "secret-in-argv", BOTH: "the secrets of a publish stand on a helper's command line";
     SECRET_IN_LOG = "secret-in-log", BOTH: "every request is logged whole, secrets included";
     SIZE_ROUNDED_DOWN = "size-rounded-down", LOOP: "required_bytes is rounded down to whole MiB";
     SNSW_NOT_ENFORCED = "snsw-not-enforced", BOTH: "a second target is accepted for SINGLE_NODE_SINGLE_WRITER";

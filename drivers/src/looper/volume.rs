@@ -103,7 +103,10 @@ impl Volume {
             Some(_) => "any",
             None => "block",
         };
-        BTreeMap::from([("access".to_owned(), access.to_owned())])
+        BTreeMap::from([
+            ("access".to_owned(), access.to_owned()),
+            ("disk".to_owned(), self.id.clone()),
+        ])
     }
 }
 

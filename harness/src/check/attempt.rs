@@ -1,6 +1,5 @@
 //! Bringing a volume onto the node while what it lies on is away.
 
-use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
 use csi_proto::rpc;
@@ -9,6 +8,7 @@ use super::cx::{Asked, Cx};
 use super::late;
 use super::marker::Marker;
 use super::published::Published;
+use super::ran;
 use super::see::{self, Shown};
 use super::servers::Server;
 use super::session::SETTLE;
@@ -17,7 +17,7 @@ use super::volume::{Volume, owned};
 use super::wait::Patience;
 use super::watches::Moment;
 use crate::lab::OurPath;
-use crate::node::{self, Look, LookError, Process, Seen, process};
+use crate::node::{self, Look, LookError, Seen};
 
 /// How long a call may take whose server is away: long enough for a driver to come
 /// to its own end, short enough for a run with many of them.
@@ -188,19 +188,7 @@ impl Attempt<'_> {
 
     /// The processes that name one of our paths among their arguments, in words.
     fn helpers(&self) -> Vec<String> {
-        let paths = self.places();
-        let names_one = |argument: &OsStr| {
-            paths
-                .iter()
-                .any(|path| argument == path.drivers.as_str() || argument == path.ours)
-        };
-        let found = process::with_argument(names_one).unwrap_or_default();
-        let in_words = |(process, words): (Process, Vec<OsString>)| {
-            let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
-            let (pid, parent) = (process.id.pid, process.parent);
-            format!("{} (pid {pid}, child of {parent})", words.join(" "))
-        };
-        found.into_iter().map(in_words).collect()
+        ran::processes_at(&self.places())
     }
 
     /// Takes it back, whatever was answered: while the server is away, or, where

@@ -7,7 +7,7 @@ use super::kind::Kind;
 use super::late::Watchpoint;
 use super::volume::Want;
 use crate::lab::OurPath;
-use crate::node::{DiskId, LoopDevice};
+use crate::node::{BlockDevice, DiskId, LoopDevice};
 
 /// All that one check made, in the order of making.
 #[derive(Debug, Default)]
@@ -49,6 +49,8 @@ pub struct VolumeClaim {
     pub targets: Vec<OurPath>,
     /// Loop devices that first appeared when it was staged or published.
     pub devices: Vec<LoopDevice>,
+    /// Block devices that it was mounted from or shown as, of whatever kind.
+    pub disks: Vec<BlockDevice>,
     /// The loop devices there were before its first step on the node.
     pub loops_before: Option<HashSet<DiskId>>,
     /// It is the user's, and not marked `scratch`: it is only read.
@@ -74,6 +76,7 @@ impl VolumeClaim {
             published: Vec::new(),
             targets: Vec::new(),
             devices: Vec::new(),
+            disks: Vec::new(),
             loops_before: None,
             given_read_only: false,
             given: None,

@@ -26,7 +26,7 @@ pub(super) fn request(cx: &Cx, claim: &VolumeClaim) -> Result<v1::CreateVolumeRe
         }),
         volume_capabilities: vec![capability(cx, claim, &[])],
         parameters: filled(cx, claim, &config.parameters)?,
-        secrets: cx.session.secrets("CreateVolume"),
+        secrets: cx.secrets("CreateVolume"),
         accessibility_requirements: topology.then(|| cx.facts().topology()).flatten(),
         mutable_parameters: filled(cx, claim, &config.mutable_parameters)?,
         ..Default::default()

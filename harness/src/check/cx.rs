@@ -33,7 +33,9 @@ pub struct Cx {
     pub(super) mode: Option<Mode>,
     pub(super) session: Arc<Session>,
     pub(super) claims: Mutex<Claims>,
-    trail: Mutex<Vec<Evidence>>,
+    pub(super) trail: Mutex<Vec<Evidence>>,
+    /// Its requests have canaries among their secrets.
+    pub(super) canaries: AtomicBool,
     /// A call of this check was refused as busy until its deadline: the next ones
     /// are not waited for.
     impatient: AtomicBool,
@@ -56,6 +58,7 @@ impl Cx {
             session,
             claims: Mutex::default(),
             trail: Mutex::default(),
+            canaries: AtomicBool::new(false),
             impatient: AtomicBool::new(false),
         }
     }
@@ -104,9 +107,22 @@ impl Cx {
     /// No answer, a broken connection, or an answer that is not CSI.
     pub async fn ask<R: Rpc>(&self, request: &R::Request) -> Result<Asked<R::Response>, Stop> {
         self.session.may_ask(R::NAME, self.kind.as_ref())?;
-        let reply = self.session.client.call::<R>(&self.id, request).await;
-        self.see(Evidence::Call(reply.record.clone()));
+        let reply = self
+            .accounted(self.session.client.call::<R>(&self.id, request))
+            .await;
         self.session.judge_connection(reply).await
+    }
+
+    /// A call, noted, with what happened on the node meanwhile put to its account.
+    pub(super) async fn accounted<T>(&self, call: impl Future<Output = Reply<T>>) -> Reply<T> {
+        let ran = self.session.ran_so_far();
+        let from = self.session.moment().await;
+        let reply = call.await;
+        let to = self.session.moment().await;
+        self.session.accounts.call(&reply.record, from, to);
+        self.see(Evidence::Call(reply.record.clone()));
+        self.note_what_ran(&reply.record.rpc, reply.record.n, ran);
+        reply
     }
 
     /// Asks, and again with the same request while the driver says that it is
@@ -170,8 +186,9 @@ impl Cx {
         self.session.may_ask(R::NAME, self.kind.as_ref())?;
         let client = &self.session.client;
         let limit = AWAY.min(client.longest_deadline());
-        let reply = client.call_into_fault::<R>(&self.id, request, limit).await;
-        self.see(Evidence::Call(reply.record.clone()));
+        let reply = self
+            .accounted(client.call_into_fault::<R>(&self.id, request, limit))
+            .await;
         match reply.answer {
             Answer::Silent(_) => Ok(None),
             _ => self.session.judge_connection(reply).await.map(Some),
@@ -184,6 +201,11 @@ impl Cx {
             label: label.to_owned(),
             text: text.into(),
         });
+    }
+
+    /// Notes what was seen elsewhere, for the report.
+    pub fn show(&self, seen: &[Evidence]) {
+        seen.iter().for_each(|seen| self.see(seen.clone()));
     }
 
     /// Notes a call of the run, for the report.

@@ -58,7 +58,7 @@ impl Volume<'_> {
             let request = v1::ControllerExpandVolumeRequest {
                 volume_id: self.id(),
                 capacity_range: range,
-                secrets: self.cx.session.secrets("ControllerExpandVolume"),
+                secrets: self.cx.secrets("ControllerExpandVolume"),
                 volume_capability: Some(self.capability()),
             };
             let asked = self
@@ -77,7 +77,7 @@ impl Volume<'_> {
             capacity_range: range,
             staging_target_path: staging.unwrap_or_default(),
             volume_capability: Some(self.capability()),
-            secrets: self.cx.session.secrets("NodeExpandVolume"),
+            secrets: self.cx.secrets("NodeExpandVolume"),
         };
         for _ in 0..2 {
             let asked = self
@@ -92,6 +92,17 @@ impl Volume<'_> {
             asked.ok()?;
         }
         Ok(size)
+    }
+
+    /// The same, where the driver and the host can; what they cannot is no matter.
+    ///
+    /// # Errors
+    /// A call was refused, or had no answer.
+    pub async fn try_grow(&self, target: &Published<'_>) -> Result<(), Stop> {
+        match self.grow(target).await {
+            Ok(_) | Err(Stop::Lack(_)) => Ok(()),
+            Err(stop) => Err(stop),
+        }
     }
 
     /// ext4 grows online only for a process with `CAP_SYS_RESOURCE`

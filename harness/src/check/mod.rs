@@ -4,7 +4,9 @@
 //! that come from it: [`Volume`], [`Staged`], [`Published`]. What it made is in
 //! its claims, and is taken back after the body, however that ended.
 
+mod accounts;
 mod attempt;
+mod canaries;
 mod claims;
 mod closing;
 mod company;
@@ -16,6 +18,8 @@ mod given;
 mod grow;
 mod holdings;
 mod hooks;
+mod in_use;
+mod kernel;
 mod kind;
 mod late;
 mod marker;
@@ -25,11 +29,13 @@ mod need;
 mod negate;
 mod outcome;
 mod published;
+mod ran;
 mod root;
 mod see;
 mod servers;
 mod session;
 mod staged;
+mod standing;
 mod step;
 mod stop;
 mod values;
@@ -38,13 +44,16 @@ mod wait;
 mod watches;
 
 pub use crate::client::CallRecord;
+pub use accounts::Stray;
 pub use attempt::{AWAY, Attempt};
+pub use canaries::Sighting;
 pub use claims::{Claims, VolumeClaim};
 pub use company::Company;
 pub use cx::{Asked, Cx};
 pub use facts::{Facts, Matrix};
-pub use faults::Cover;
+pub use faults::{Cover, InUse};
 pub use holdings::Holdings;
+pub use kernel::Trouble;
 pub use kind::Kind;
 pub use late::Watchpoint;
 pub use marker::Marker;
@@ -58,6 +67,7 @@ pub use published::Published;
 pub use servers::{Canary, Server, Servers};
 pub use session::{LOOK, SETTLE, Session};
 pub use staged::Staged;
+pub use standing::Standing;
 pub use step::{Access, Step};
 pub use stop::{Checked, Stop};
 pub use volume::{Volume, Want};

@@ -52,6 +52,7 @@ pub async fn negate(cx: &Cx, passed: bool, last: bool) -> Negated {
         }
         negated.stayed.extend(settle(cx, &mut volume, passed).await);
     }
+    cx.session.kernel.ends(&cx.id);
     negated
 }
 
@@ -124,7 +125,7 @@ async fn off_the_node(cx: &Cx, volume: &mut VolumeClaim) -> Result<(), Interrupt
         let request = v1::ControllerUnpublishVolumeRequest {
             volume_id,
             node_id: node.unwrap_or_default(),
-            secrets: cx.session.secrets("ControllerUnpublishVolume"),
+            secrets: cx.secrets("ControllerUnpublishVolume"),
         };
         undo::<rpc::ControllerUnpublishVolume>(cx, &request).await?;
         volume.may_be_attached = false;
@@ -204,6 +205,7 @@ fn residue(cx: &Cx, step: Step, what: &str, path: &OurPath, seen: String) -> Res
 /// Removes what stayed, of ours only: mounts in our folders, empty folders.
 async fn force(cx: &Cx, volume: &mut VolumeClaim, stayed: &mut [Residue]) {
     for path in volume.targets.iter().chain(&volume.staged) {
+        cx.session.touched(&path.ours);
         let told = lab::take_down(&path.ours).await;
         for residue in stayed
             .iter_mut()

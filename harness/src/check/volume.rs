@@ -61,6 +61,14 @@ impl Want {
         }
     }
 
+    /// One that was never used where the driver creates volumes, else any.
+    pub fn fresh_if_created(cx: &Cx) -> Self {
+        Self {
+            fresh: cx.facts().creates(),
+            ..Self::any()
+        }
+    }
+
     /// The same, of a size that is no round number.
     pub fn odd_size(self) -> Self {
         Self {
@@ -288,7 +296,7 @@ impl<'a> Volume<'a> {
             node_id: node.unwrap_or_default(),
             volume_capability: Some(self.capability()),
             readonly: false,
-            secrets: self.cx.session.secrets("ControllerPublishVolume"),
+            secrets: self.cx.secrets("ControllerPublishVolume"),
             volume_context: self
                 .with(|claim| claim.context.clone())
                 .into_iter()
@@ -312,7 +320,7 @@ impl<'a> Volume<'a> {
         let request = v1::ControllerUnpublishVolumeRequest {
             volume_id: self.id(),
             node_id: node.unwrap_or_default(),
-            secrets: self.cx.session.secrets("ControllerUnpublishVolume"),
+            secrets: self.cx.secrets("ControllerUnpublishVolume"),
         };
         let asked = self
             .cx
@@ -347,7 +355,7 @@ impl<'a> Volume<'a> {
                 .collect(),
             volume_capabilities: vec![self.capability()],
             parameters: create::filled(self.cx, &claim, &config.parameters)?,
-            secrets: self.cx.session.secrets("ValidateVolumeCapabilities"),
+            secrets: self.cx.secrets("ValidateVolumeCapabilities"),
             ..Default::default()
         })
     }
@@ -387,7 +395,7 @@ impl<'a> Volume<'a> {
     pub async fn delete(&self) -> Result<(), Stop> {
         let request = v1::DeleteVolumeRequest {
             volume_id: self.id(),
-            secrets: self.cx.session.secrets("DeleteVolume"),
+            secrets: self.cx.secrets("DeleteVolume"),
         };
         let asked: Asked<_> = self.cx.ask_patiently::<rpc::DeleteVolume>(&request).await?;
         asked.ok_or(self.cx, Step::Delete)?;

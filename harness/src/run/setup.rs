@@ -15,7 +15,7 @@ use crate::config::{Config, Endpoint, expand};
 use crate::lab::{
     DriverCommand, DriverProcess, Entry, Form, Layout, PathMap, Roots, RunFolder, nfs_missing,
 };
-use crate::node::{self, Host, MountTable, ProcessId};
+use crate::node::{self, Execs, Host, MountTable, ProcessId};
 
 /// How a run is set up, beside the configuration.
 #[derive(Debug, Clone, Default)]
@@ -134,6 +134,11 @@ pub async fn connect(
         .await
         .is_some_and(|(theirs, ours)| theirs == ours);
     session.watches = watches(&session).await;
+    session.execs = execs(&session).await;
+    session.driver_folder = session
+        .driver
+        .as_ref()
+        .map(|_| driver_folder(setup, folder));
     Ok(session)
 }
 
@@ -173,11 +178,7 @@ fn start(
         return Ok(None);
     }
     let wrong = |e: &dyn std::fmt::Display| SetupError::Start(e.to_string());
-    let state = setup
-        .scratch
-        .as_deref()
-        .unwrap_or(folder.path())
-        .join("driver");
+    let state = driver_folder(setup, folder);
     std::fs::create_dir_all(&state)
         .map_err(|e| wrong(&format!("mkdir {}: {e}", state.display())))?;
     let socket_folder = folder.path().join("s");
@@ -215,6 +216,15 @@ fn start(
     DriverProcess::start(command)
         .map(Some)
         .map_err(|e| wrong(&e))
+}
+
+/// The folder for the state of a driver that we start.
+fn driver_folder(setup: &Setup, folder: &RunFolder) -> PathBuf {
+    setup
+        .scratch
+        .as_deref()
+        .unwrap_or(folder.path())
+        .join("driver")
 }
 
 async fn last_words(driver: &mut DriverProcess) -> String {
@@ -381,6 +391,14 @@ async fn watches(session: &Session) -> Option<Watches> {
     )
     .inspect_err(|error| tracing::warn!(%error, "mounts are not watched"))
     .ok()
+}
+
+/// The watch over what the driver starts, where its process is known.
+async fn execs(session: &Session) -> Option<Execs> {
+    let driver = ProcessId::of(session.driver_pid().await?).ok()?;
+    Execs::watch(driver)
+        .inspect_err(|error| tracing::info!(%error, "what the driver starts is not watched"))
+        .ok()
 }
 
 /// In words, for the scope of the report.

@@ -8,7 +8,9 @@ mod controller;
 mod controller_delete;
 mod controller_publish;
 mod driver;
+mod driver_watched;
 mod identity;
+mod in_use;
 mod nfs_away;
 mod nfs_bg;
 mod nfs_dead;
@@ -22,6 +24,8 @@ mod node_stage;
 mod node_stats;
 mod node_unpublish;
 mod node_unstage;
+mod one_handle;
+mod pod_came_back;
 
 use csi_harness::check::Check;
 
@@ -32,7 +36,9 @@ pub fn all() -> Vec<&'static Check> {
         controller_delete::CHECKS,
         controller_publish::CHECKS,
         driver::CHECKS,
+        driver_watched::CHECKS,
         identity::CHECKS,
+        in_use::CHECKS,
         nfs_away::CHECKS,
         nfs_bg::CHECKS,
         nfs_dead::CHECKS,
@@ -46,6 +52,8 @@ pub fn all() -> Vec<&'static Check> {
         node_stats::CHECKS,
         node_unpublish::CHECKS,
         node_unstage::CHECKS,
+        one_handle::CHECKS,
+        pod_came_back::CHECKS,
     ];
     let mut all: Vec<_> = slices.into_iter().flatten().copied().collect();
     all.sort_by_key(|check| check.id);

@@ -32,6 +32,28 @@ file systems, paths, volumes that exist, known failures.
 Exit codes: 0 nothing found, and the verdict is at least what --require asks; 1 nonconformant;
 2 unknown, or less than required; 3 the setup or the input is wrong; 4 nothing ran.";
 
+const AUDIT_HELP: &str = "\
+What is looked for below the kubelet's folder:
+  device-gone        a mount whose device the kernel no longer has
+  dead-mount         a mount that answers with an error, or whose disk does
+  hanging-mount      a mount that does not answer
+  stacked-mounts     mounts that lie on one another at one point
+  orphaned-staging   a volume that is staged, and that no pod has
+  twin-volumes       volumes staged from one device and root: never unstaged
+  loop-without-file  a loop device whose file was removed
+  kernel-log         errors in the kernel log, of a device that is mounted there
+
+Nothing is changed, no driver is asked, and no look can hang. What is found is looked at
+twice, and told if it still stands: a kubelet at work is no trouble. Without root, less
+can be seen; what was not looked at is told. In a pod: privileged, with the kubelet's
+folder and /dev of the host, and mountPropagation: HostToContainer.
+
+Examples:
+  csi-conformance audit
+  csi-conformance audit --kubelet-root /var/lib/k0s/kubelet --json
+
+Exit codes: 0 nothing found; 1 findings; 3 the input is wrong.";
+
 /// Drives a CSI driver over its socket, and believes nothing but the node.
 #[derive(Debug, Parser)]
 #[command(
@@ -61,6 +83,9 @@ pub(super) enum Command {
     Driver(DriverArgs),
     /// What this host can do, and which checks are lost without the rest
     Doctor,
+    /// What is wrong on a living node, below the kubelet's folder; without any driver
+    #[command(after_help = AUDIT_HELP)]
+    Audit(AuditArgs),
     /// Take away what killed runs left
     Clean(CleanArgs),
 }
@@ -212,6 +237,22 @@ pub(super) struct ServeArgs {
     /// The calls that can go wrong, and how
     #[arg(long)]
     pub(super) list_mutations: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct AuditArgs {
+    /// The kubelet's folder (its --root-dir)
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/kubelet")]
+    pub(super) kubelet_root: PathBuf,
+    /// How long a mount may take to answer
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "5s")]
+    pub(super) deadline: Duration,
+    /// How long to wait before what was found is looked at again
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "3s")]
+    pub(super) settle: Duration,
+    /// For programs
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -36,9 +36,7 @@ pub(crate) use creation::*;
 pub(crate) use disks::*;
 #[expect(unused_imports, reason = "clauses come with their checks")]
 pub(crate) use restart::*;
-#[expect(unused_imports, reason = "clauses come with their checks")]
 pub(crate) use stories::*;
-#[expect(unused_imports, reason = "clauses come with their checks")]
 pub(crate) use watched::*;
 
 clause!(

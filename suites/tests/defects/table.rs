@@ -256,7 +256,14 @@ pub(crate) const LOOP: &[Row] = &[
         &[("node-publish.read-only-takes-no-write", Warn)],
         &[],
     ),
-    caught("secret-in-log", &[("driver.keeps-secrets", Fail)], &[]),
+    caught(
+        "secret-in-log",
+        &[
+            ("driver.keeps-secrets", Fail),
+            ("driver.keeps-canaries", Fail),
+        ],
+        &[],
+    ),
     caught(
         "size-rounded-down",
         &[("create-volume.odd-size-is-not-rounded-down", Fail)],
@@ -318,14 +325,6 @@ pub(crate) const LOOP: &[Row] = &[
     not_yet(
         "global-mutex",
         "no check measures one volume's calls while another's hangs",
-    ),
-    not_yet(
-        "lazy-umount-hides-busy",
-        "no check asks the device itself whether it is still in use after an unmount",
-    ),
-    not_yet(
-        "same-handle-context-ignored",
-        "no check sends one volume id with two contexts",
     ),
     not_yet(
         "stage-error-dir-then-ok",

@@ -11,6 +11,7 @@ use crate::defect::Defect;
 use crate::looper::args::{self, bounds, lies_in, smallest};
 use crate::looper::driver::Driver;
 use crate::looper::volume::{self, Volume, internal};
+use crate::sys::file;
 use crate::sys::filesystem::Filesystem;
 use crate::sys::loopdev;
 
@@ -187,7 +188,9 @@ pub(super) fn delete(
 ) -> Result<csi::DeleteVolumeResponse, Status> {
     let id = args::required("volume_id", &request.volume_id)?;
     if let Some(volume) = driver.store.find(id) {
-        if !driver.defects.has(Defect::DELETE_IN_USE_OK) {
+        if driver.defects.has(Defect::DELETE_EMPTIES_DISK_IN_USE) {
+            file::set_length(&driver.image(&volume), 0).map_err(internal)?;
+        } else if !driver.defects.has(Defect::DELETE_IN_USE_OK) {
             is_unused(driver, &volume)?;
         }
         driver.store.delete(id)?;

@@ -16,7 +16,7 @@ use crate::defect::Defect;
 use crate::looper::args;
 use crate::looper::driver::Driver;
 use crate::looper::volume::{Target, Volume, internal};
-use crate::sys::{file, loopdev, mount, mountinfo};
+use crate::sys::{command, file, loopdev, mount, mountinfo};
 
 /// Publishes a volume at one target; a repeat leaves it as it is.
 pub(super) fn publish(
@@ -64,6 +64,10 @@ pub(super) fn publish(
         return Ok(csi::NodePublishVolumeResponse {});
     }
     may_have_another(driver, &volume, &plan)?;
+    if driver.defects.has(Defect::SECRET_IN_ARGV) && !request.secrets.is_empty() {
+        let words: Vec<_> = request.secrets.values().cloned().collect();
+        command::show_in_argv(&words);
+    }
     driver.store.update(id, |volume| {
         volume.targets.insert(target.clone(), wanted.clone());
     })?;
