@@ -19,8 +19,9 @@ use crate::mutants::{Calls, Mutant, concerned};
 /// How long one run may take. A mutant that keeps every call waiting until its
 /// deadline is found out long before.
 const LONGEST: Duration = Duration::from_secs(600);
-/// How long a run that was told to end may take to take back what it made.
-const GRACE: Duration = Duration::from_secs(60);
+/// How long a run that was told to end may take to take back what it made through the
+/// driver, and then without it.
+const GRACES: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(30)];
 
 /// What the honest driver did.
 #[derive(Debug)]
@@ -112,8 +113,12 @@ pub(crate) fn run(mutant: &Mutant, filters: &[&str], honest: &Honest) -> Result<
     }
     let is_found = |line: &str| red(line).is_some_and(|(id, _)| !honest.red.contains(id));
     let ended = follow(&mut command, &place, is_found)?;
+    let found = ended.said.iter().find(|line| is_found(line));
+    if found.is_some() {
+        place.detach()?;
+    }
     place.left_nothing()?;
-    if let Some(line) = ended.said.iter().find(|line| is_found(line)) {
+    if let Some(line) = found {
         return Ok(Came::Killed(line.clone()));
     }
     if let Some(panicked) = ended.said.iter().find(|line| line.contains("panicked")) {
@@ -266,21 +271,10 @@ impl Place {
                 self.state().display()
             ));
         }
-        // The names of volumes are random, and the trace has them all.
-        let trace = fs::read_to_string(self.trace_file()).unwrap_or_default();
-        let is_ours = |path: &Path| {
-            let folder = path.parent().and_then(Path::file_name);
-            let name = folder.unwrap_or_default().to_string_lossy();
-            name.starts_with("vol-") && trace.contains(&*name)
-        };
         // The kernel lets go of a namespace a moment after its last process.
         let until = Instant::now() + Duration::from_secs(5);
         loop {
-            let there = loops().map_err(|error| format!("list the loop devices: {error}"))?;
-            let left: Vec<_> = there
-                .iter()
-                .filter(|device| is_ours(&device.backing))
-                .collect();
+            let left = self.devices()?;
             if left.is_empty() {
                 return Ok(());
             }
@@ -289,6 +283,30 @@ impl Place {
             }
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// A driver that was killed in the midst of it leaves its devices to nobody.
+    fn detach(&self) -> Result<(), String> {
+        for device in self.devices()? {
+            let _ = Command::new("losetup").arg("-d").arg(device).status();
+        }
+        Ok(())
+    }
+
+    /// The loop devices of this run. The names of volumes are random, and the trace
+    /// has them all.
+    fn devices(&self) -> Result<Vec<PathBuf>, String> {
+        let trace = fs::read_to_string(self.trace_file()).unwrap_or_default();
+        let is_ours = |path: &Path| {
+            let folder = path.parent().and_then(Path::file_name);
+            let name = folder.unwrap_or_default().to_string_lossy();
+            name.starts_with("vol-") && trace.contains(&*name)
+        };
+        let there = loops().map_err(|error| format!("list the loop devices: {error}"))?;
+        let ours = there.iter().filter(|device| is_ours(&device.backing));
+        Ok(ours
+            .map(|device| format!("/dev/loop{}", device.number).into())
+            .collect())
     }
 }
 
@@ -356,17 +374,16 @@ fn lines(child: &mut Child) -> Receiver<String> {
     receive
 }
 
-/// Tells a run to end at once. The second signal, and every one after it, lets it
-/// take back what it made without waiting for what still runs.
+/// Tells a run to end: at the first signal it begins no more checks, and takes back
+/// what it made; at the second it waits for nothing any more.
 fn break_off(child: &mut Child, place: &Place) -> Result<ExitStatus, String> {
     let wait = |error| format!("wait for the run: {error}");
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
-    let until = Instant::now() + GRACE;
-    while Instant::now() < until {
+    for grace in GRACES {
         // ESRCH: it is gone by itself.
         let _ = kill(pid, Signal::SIGTERM);
-        let pause = Instant::now() + Duration::from_millis(200);
-        while Instant::now() < pause {
+        let until = Instant::now() + grace;
+        while Instant::now() < until {
             if let Some(status) = child.try_wait().map_err(wait)? {
                 return Ok(status);
             }

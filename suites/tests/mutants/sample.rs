@@ -13,9 +13,12 @@ use crate::run::{self, Came, Honest};
 
 /// Mutants, and the checks that are known to kill them: one run is enough.
 const SAMPLE: &[(&str, &str)] = &[
-    ("NodeStageVolume:mount:1=skip", "node-stage."),
+    ("NodeStageVolume:mount:1=skip", "node-publish.target"),
     ("NodeStageVolume:mkfs:1=error", "node-stage."),
-    ("NodeStageVolume:loop-configure:1=twice", "node-unstage."),
+    (
+        "NodeStageVolume:loop-configure:1=wrong-source",
+        "node-publish.",
+    ),
     ("NodeUnstageVolume:loop-clear:1=lie", "node-unstage."),
     ("NodePublishVolume:mount:1=skip", "node-publish.target"),
     ("NodePublishVolume:mount:1=twice", "node-publish.target"),
