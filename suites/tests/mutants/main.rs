@@ -17,12 +17,15 @@
 //! is a gap, and ends this with code 1.
 
 mod equivalent;
+mod follow;
 mod mutants;
 mod pairs;
+mod place;
 mod run;
 mod sample;
 mod score;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,7 +35,7 @@ use clap::Parser;
 use csi_harness::config::parse_duration;
 
 use mutants::Mutant;
-use run::{Came, Honest};
+use run::{Came, Honest, Suite};
 
 /// All mutants, on demand.
 #[derive(Debug, Parser)]
@@ -49,6 +52,12 @@ struct Args {
     /// Begin no more mutants after so long
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     budget: Option<Duration>,
+    /// Run no checks with this in their id, such as what others on this machine disturb
+    #[arg(long, value_name = "FILTER")]
+    skip: Vec<String>,
+    /// Another build of the command
+    #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_csi-conformance"))]
+    program: PathBuf,
     /// How many at once
     #[arg(long, value_name = "N", default_value_t = 2)]
     jobs: usize,
@@ -72,11 +81,16 @@ fn main() -> ExitCode {
 }
 
 fn all(args: &Args) -> Result<ExitCode, String> {
-    let honest = run::honest()?;
+    let honest = run::honest(Suite {
+        program: args.program.clone(),
+        skip: args.skip.clone(),
+    })?;
     let mut mutants = mutants::of(&honest.calls);
     mutants.extend(pairs::all());
     mutants.retain(|mutant| args.rpc.is_empty() || args.rpc.contains(&mutant.rpc));
     mutants.retain(|mutant| args.only.is_empty() || args.only.contains(&mutant.name()));
+    // Where the time is short, the equivalent ones can wait.
+    mutants.sort_by_key(|mutant| equivalent::reason(&mutant.name()).is_some());
     if args.list {
         for mutant in &mutants {
             println!("{}", mutant.name());

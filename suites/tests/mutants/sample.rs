@@ -9,7 +9,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use crate::equivalent;
 use crate::mutants::{Calls, Mutant};
 use crate::pairs;
-use crate::run::{self, Came, Honest};
+use crate::run::{self, Came, Honest, Suite};
 
 /// Mutants, and the checks that are known to kill them: one run is enough.
 const SAMPLE: &[(&str, &str)] = &[
@@ -57,6 +57,7 @@ pub(crate) fn main() -> ExitCode {
 fn is_killed(mutation: &str, filter: &str) -> Result<Completion, Failed> {
     let mutant = Mutant::of(mutation.parse()?);
     let nothing_red = Honest {
+        suite: Suite::default(),
         calls: Calls::new(),
         red: BTreeSet::new(),
     };
