@@ -55,6 +55,10 @@ struct Args {
     /// Run no checks with this in their id, such as what others on this machine disturb
     #[arg(long, value_name = "FILTER")]
     skip: Vec<String>,
+    /// Only the checks that concern the RPC, with one file system: what survives these is
+    /// no survivor yet
+    #[arg(long)]
+    own_only: bool,
     /// Another build of the command
     #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_csi-conformance"))]
     program: PathBuf,
@@ -84,13 +88,19 @@ fn all(args: &Args) -> Result<ExitCode, String> {
     let honest = run::honest(Suite {
         program: args.program.clone(),
         skip: args.skip.clone(),
+        own_only: args.own_only,
     })?;
     let mut mutants = mutants::of(&honest.calls);
     mutants.extend(pairs::all());
     mutants.retain(|mutant| args.rpc.is_empty() || args.rpc.contains(&mutant.rpc));
     mutants.retain(|mutant| args.only.is_empty() || args.only.contains(&mutant.name()));
-    // Where the time is short, the equivalent ones can wait.
-    mutants.sort_by_key(|mutant| equivalent::reason(&mutant.name()).is_some());
+    // Where the time is short, those that are listed can wait, and calls that fail aloud.
+    mutants.sort_by_key(|mutant| {
+        (
+            equivalent::reason(&mutant.name()).is_some(),
+            mutant.is_loud(),
+        )
+    });
     if args.list {
         for mutant in &mutants {
             println!("{}", mutant.name());

@@ -32,6 +32,13 @@ impl Mutant {
         mutations.chain(defects).collect::<Vec<_>>().join(" + ")
     }
 
+    /// Whether it fails, and hides nothing.
+    pub(crate) fn is_loud(&self) -> bool {
+        self.mutations
+            .iter()
+            .any(|mutation| mutation.how == How::Error)
+    }
+
     /// Whether something comes after the answer.
     pub(crate) fn is_late(&self) -> bool {
         self.mutations

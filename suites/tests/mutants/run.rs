@@ -17,6 +17,8 @@ pub(crate) struct Suite {
     pub(crate) program: PathBuf,
     /// Checks with one of these in their id do not run.
     pub(crate) skip: Vec<String>,
+    /// What concerns the RPC runs, and never everything.
+    pub(crate) own_only: bool,
 }
 
 impl Default for Suite {
@@ -24,6 +26,7 @@ impl Default for Suite {
         Self {
             program: env!("CARGO_BIN_EXE_csi-conformance").into(),
             skip: Vec::new(),
+            own_only: false,
         }
     }
 }
@@ -96,25 +99,37 @@ pub(crate) fn honest(suite: Suite) -> Result<Honest, String> {
     })
 }
 
-/// Runs what concerns a mutant against it, and then everything, until a check finds
-/// fault with it. Of one that is listed as equivalent, what concerns it will do.
+/// Runs what concerns a mutant against it, with one file system, and then everything,
+/// until a check finds fault with it. Of one that is listed as equivalent, what
+/// concerns it will do.
 pub(crate) fn mutant(mutant: &Mutant, honest: &Honest) -> Came {
-    let own = concerned(&mutant.rpc);
-    match run(mutant, own, honest) {
-        Ok(Came::Survived(_) | Came::NoEffect(_))
-            if !own.is_empty() && reason(&mutant.name()).is_none() =>
-        {
-            run(mutant, &[], honest).unwrap_or_else(Came::Broken)
-        }
-        came => came.unwrap_or_else(Came::Broken),
-    }
+    let first = run(mutant, concerned(&mutant.rpc), ONE_FILE_SYSTEM, honest);
+    let enough = honest.suite.own_only || reason(&mutant.name()).is_some();
+    let came = match first {
+        Ok(Came::Survived(_) | Came::NoEffect(_)) if !enough => run(mutant, &[], "", honest),
+        came => came,
+    };
+    came.unwrap_or_else(Came::Broken)
 }
 
-/// One run with these filters, to the first finding.
-pub(crate) fn run(mutant: &Mutant, filters: &[&str], honest: &Honest) -> Result<Came, String> {
+/// A configuration in which nothing is done thrice, for as many file systems.
+pub(crate) const ONE_FILE_SYSTEM: &str = "volume:\n  file_systems: [ext4]\n";
+
+/// One run with these filters and this configuration, to the first finding.
+pub(crate) fn run(
+    mutant: &Mutant,
+    filters: &[&str],
+    config: &str,
+    honest: &Honest,
+) -> Result<Came, String> {
     let place = Place::new()?;
     let quiet = Duration::from_millis(if mutant.is_late() { 2000 } else { 300 });
     let mut command = place.command(&honest.suite, filters, quiet);
+    if !config.is_empty() {
+        let file = place.base.join("config.yaml");
+        std::fs::write(&file, config).map_err(|error| format!("{}: {error}", file.display()))?;
+        command.arg("--config").arg(file);
+    }
     for mutation in &mutant.mutations {
         command.arg(format!("--driver-arg=--mutate={mutation}"));
     }

@@ -9,7 +9,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use crate::equivalent;
 use crate::mutants::{Calls, Mutant};
 use crate::pairs;
-use crate::run::{self, Came, Honest, Suite};
+use crate::run::{self, Came, Honest, ONE_FILE_SYSTEM, Suite};
 
 /// Mutants, and the checks that are known to kill them: one run is enough.
 const SAMPLE: &[(&str, &str)] = &[
@@ -61,7 +61,7 @@ fn is_killed(mutation: &str, filter: &str) -> Result<Completion, Failed> {
         calls: Calls::new(),
         red: BTreeSet::new(),
     };
-    match run::run(&mutant, &[filter], &nothing_red)? {
+    match run::run(&mutant, &[filter], ONE_FILE_SYSTEM, &nothing_red)? {
         Came::Killed(_) => Ok(Completion::Completed),
         came => Err(came.to_string().into()),
     }
