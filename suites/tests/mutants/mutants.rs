@@ -72,16 +72,16 @@ pub(crate) fn of(calls: &Calls) -> Vec<Mutant> {
 /// goes on from its effect. None: all checks do.
 pub(crate) fn concerned(rpc: &str) -> &'static [&'static str] {
     match rpc {
-        "CreateVolume" => &["create-volume", "delete-volume", "node-publish", "driver."],
-        "DeleteVolume" => &["delete-volume", "create-volume", "driver."],
+        "CreateVolume" => &["-volume.", "node-stage", "node-publish", "driver"],
+        "DeleteVolume" => &["delete-volume", "create-volume", "driver"],
         "ControllerPublishVolume" | "ControllerUnpublishVolume" => {
-            &["controller-", "node-stage", "driver."]
+            &["controller-", "node-stage", "driver"]
         }
-        "ControllerExpandVolume" | "NodeExpandVolume" => &["expand", "node-stats", "driver."],
-        "NodeStageVolume" => &["node-stage", "node-publish", "driver."],
-        "NodeUnstageVolume" => &["node-unstage", "node-stage", "driver."],
-        "NodePublishVolume" => &["node-publish", "node-unpublish", "driver."],
-        "NodeUnpublishVolume" => &["node-unpublish", "node-publish", "node-unstage", "driver."],
+        "ControllerExpandVolume" | "NodeExpandVolume" => &["expand", "node-stats", "driver"],
+        "NodeStageVolume" => &["node-stage", "node-publish", "driver"],
+        "NodeUnstageVolume" => &["node-unstage", "node-stage", "driver"],
+        "NodePublishVolume" => &["node-publish", "node-unpublish", "driver"],
+        "NodeUnpublishVolume" => &["node-unpublish", "node-publish", "node-unstage", "driver"],
         "NodeGetVolumeStats" => &["node-stats"],
         _ => &[],
     }
