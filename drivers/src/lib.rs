@@ -7,6 +7,7 @@
 
 mod common;
 pub mod defect;
+pub mod fuse;
 pub mod looper;
 pub mod mutation;
 pub mod nfs;

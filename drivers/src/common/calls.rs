@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 use tonic::{Code, Request, Response, Status};
 
-use super::locks::Locks;
+use super::locks::{Held, Locks};
 use super::patience::Patience;
 use crate::defect::{Defect, Defects};
 use crate::sys;
@@ -42,6 +42,15 @@ impl Calls {
             hung: AtomicBool::new(false),
             everything: Arc::default(),
         }
+    }
+
+    /// Claims one more volume for a call that works on two.
+    ///
+    /// # Errors
+    ///
+    /// ABORTED while another call holds it.
+    pub(crate) fn hold(&self, key: &str) -> Result<Held, Status> {
+        self.locks.hold(key)
     }
 
     /// An RPC that the driver does not offer.

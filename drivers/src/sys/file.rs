@@ -132,6 +132,32 @@ pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), SysError> {
     sync_parent(to)
 }
 
+/// Where a link leads.
+pub(crate) fn led_to(link: &Path) -> Result<PathBuf, SysError> {
+    fs::read_link(link).doing("read the link", link)
+}
+
+/// Makes a link lead there, in one step.
+pub(crate) fn lead(link: &Path, to: &Path) -> Result<(), SysError> {
+    let mut aside = link.as_os_str().to_owned();
+    aside.push(".new");
+    let aside = PathBuf::from(aside);
+    // What a crash left there.
+    let _ = fs::remove_file(&aside);
+    std::os::unix::fs::symlink(to, &aside).doing("make the link", &aside)?;
+    rename(&aside, link)
+}
+
+/// Removes a link. One that is gone already is well.
+pub(crate) fn remove_link(link: &Path) -> Result<(), SysError> {
+    match fs::remove_file(link) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(SysError::new("remove the link", link, error))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Removes a folder of plain files and nothing deeper.
 pub(crate) fn remove_flat_dir(path: &Path) -> Result<(), SysError> {
     for entry in fs::read_dir(path).doing("list", path)? {
@@ -172,8 +198,13 @@ pub(crate) fn list(path: &Path) -> Result<(), SysError> {
 
 /// Lets everybody write to a folder: the defect chmod-on-publish.
 pub(crate) fn open_to_all(path: &Path) {
-    let _ = call(Call::Chmod, path, |path| {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o777))
+    set_mode(path, 0o777);
+}
+
+/// Changes the mode of whatever is at a path, which only defects do.
+pub(crate) fn set_mode(path: &Path, mode: u32) {
+    let _ = call(Call::Chmod, path, move |path| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))
     });
 }
 

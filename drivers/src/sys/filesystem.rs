@@ -172,8 +172,28 @@ pub(crate) fn make(filesystem: Filesystem, device: &Path, force: bool) -> Result
     if force {
         arguments.push(forced);
     }
-    run(&format!("mkfs.{}", filesystem.name()), &arguments, device)
-        .doing("make a file system on", device)
+    let program = format!("mkfs.{}", filesystem.name());
+    match filesystem {
+        Filesystem::Btrfs => run_btrfs(&program, &arguments, device),
+        _ => run(&program, &arguments, device),
+    }
+    .doing("make a file system on", device)
+}
+
+/// Runs a program of btrfs-progs. They look at every loop device that is mounted
+/// first, and give up where one of them goes away meanwhile; then again.
+pub(crate) fn run_btrfs(name: &str, arguments: &[&str], device: &Path) -> io::Result<()> {
+    const TRIES: u32 = 5;
+    let mut done = run(name, arguments, device);
+    for _ in 1..TRIES {
+        match &done {
+            Err(error) if error.to_string().contains("mount status") => {
+                done = run(name, arguments, device);
+            }
+            _ => break,
+        }
+    }
+    done
 }
 
 /// Grows a mounted file system to the size of its device.

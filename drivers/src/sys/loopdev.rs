@@ -6,7 +6,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -100,6 +100,21 @@ impl LoopDevice {
             .map_err(io::Error::other)
             .doing("read", &path)?;
         Ok(sectors * 512)
+    }
+
+    /// Whether the disk can be read: it is asked, and no cache.
+    pub(crate) fn answers(self) -> Result<(), SysError> {
+        /// As direct reads want it, whatever the size of a sector.
+        #[repr(align(4096))]
+        struct Block([u8; 4096]);
+        let mut block = Block([0; 4096]);
+        let device = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_DIRECT)
+            .open(self.path());
+        device
+            .and_then(|device| device.read_exact_at(&mut block.0, 0))
+            .doing("read", &self.path())
     }
 
     /// Lets the device take the present length of its file.

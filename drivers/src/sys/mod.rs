@@ -7,9 +7,11 @@
 //! of these calls go wrong.
 
 pub(crate) mod command;
+pub(crate) mod copy;
 pub(crate) mod disposable;
 pub(crate) mod file;
 pub(crate) mod filesystem;
+pub(crate) mod fuse;
 pub(crate) mod kernel;
 pub(crate) mod loopdev;
 pub(crate) mod mount;

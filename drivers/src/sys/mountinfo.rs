@@ -48,6 +48,13 @@ impl Mount {
     pub(crate) fn is_super_read_only(&self) -> bool {
         self.super_options.iter().any(|option| option == "ro")
     }
+
+    /// Whether the file system has stopped after an error (ext4 says so since Linux 6.14).
+    pub(crate) fn has_stopped(&self) -> bool {
+        let stopped = ["emergency_ro", "shutdown"];
+        let mut options = self.super_options.iter();
+        options.any(|option| stopped.contains(&option.as_str()))
+    }
 }
 
 /// Every mount that this thread sees, in the kernel's order: of several at one

@@ -63,6 +63,19 @@ impl<'a> Volume<'a> {
     /// # Errors
     /// No connection, or our own.
     pub async fn attempt(&self, name: &str, flags: &[&str]) -> Result<Attempt<'a>, Stop> {
+        self.attempt_for(name, flags, AWAY).await
+    }
+
+    /// The same, and each call is given up after `limit`.
+    ///
+    /// # Errors
+    /// No connection, or our own.
+    pub async fn attempt_for(
+        &self,
+        name: &str,
+        flags: &[&str],
+        limit: Duration,
+    ) -> Result<Attempt<'a>, Stop> {
         let cx = self.cx;
         self.with(|claim| claim.want.more_flags = owned(flags));
         let staged = self.to_stage().await?;
@@ -80,7 +93,7 @@ impl<'a> Volume<'a> {
         if staged.path.is_some() {
             staged.claims_stage();
             let asked = cx
-                .ask_into_fault::<rpc::NodeStageVolume>(&staged.stage_request())
+                .ask_into_fault_for::<rpc::NodeStageVolume>(&staged.stage_request(), limit)
                 .await?;
             match Said::of(&asked, "NodeStageVolume") {
                 Said::Published => {}
@@ -90,9 +103,30 @@ impl<'a> Volume<'a> {
         see::mounts_at(cx, &published.target, "before").await?;
         staged.claims_target(&published.target);
         let asked = cx
-            .ask_into_fault::<rpc::NodePublishVolume>(&published.request)
+            .ask_into_fault_for::<rpc::NodePublishVolume>(&published.request, limit)
             .await?;
         Ok(attempt(Said::of(&asked, "NodePublishVolume")).await)
+    }
+}
+
+impl<'a> Attempt<'a> {
+    /// The volume where it was to be.
+    pub fn published(&self) -> &Published<'a> {
+        &self.published
+    }
+
+    /// Whether every call answered OK.
+    pub fn is_ok(&self) -> bool {
+        self.said == Said::Published
+    }
+
+    /// A refusal, or that there was no answer, in words; none: every call answered OK.
+    pub fn failure(&self) -> Option<String> {
+        match &self.said {
+            Said::Published => None,
+            Said::Refused(how) => Some(how.clone()),
+            Said::Nothing => Some("a call had no answer".to_owned()),
+        }
     }
 }
 

@@ -26,7 +26,7 @@ use super::wait::Patience;
 use super::watches::Watches;
 use crate::client::{Answer, Client, History, Reply};
 use crate::config::{Config, ParseError, expand};
-use crate::lab::{DriverProcess, Entry, Journal, Layout};
+use crate::lab::{DriverProcess, Entry, Journal, Layout, Tools};
 use crate::node::{DiskId, Execs, LoopDevice, MountTable};
 
 /// How long a look at an untrusted path may take.
@@ -64,6 +64,8 @@ pub struct Session {
     pub servers: Option<Arc<Servers>>,
     /// The scratch file system that a driver of our own works on.
     pub scratch: Option<PathBuf>,
+    /// The wrappers in the `PATH` of a driver that we started.
+    pub tools: Option<Tools>,
     /// Set when no more cases are to be started.
     pub interrupted: Arc<AtomicBool>,
     /// Where what was made is written down for the next run, should this one be
@@ -120,6 +122,7 @@ impl Session {
             kernel: Kernel::listen(),
             servers: None,
             scratch: None,
+            tools: None,
             interrupted: Arc::default(),
             journal: None,
             accounts: Accounts::default(),

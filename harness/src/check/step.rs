@@ -20,6 +20,14 @@ pub enum Step {
     Create,
     /// `DeleteVolume`.
     Delete,
+    /// `CreateSnapshot`.
+    Snapshot,
+    /// `DeleteSnapshot`.
+    DeleteSnapshot,
+    /// `CreateVolume` from a snapshot.
+    Restore,
+    /// `CreateVolume` from another volume.
+    Clone,
     /// `ControllerPublishVolume`.
     Attach,
     /// `ControllerUnpublishVolume`.
@@ -42,13 +50,17 @@ pub enum Step {
 
 impl Step {
     /// Every step there is.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 25] = [
         Self::Answers,
         Self::Alive,
         Self::Speaks,
         Self::Propagates,
         Self::Create,
         Self::Delete,
+        Self::Snapshot,
+        Self::DeleteSnapshot,
+        Self::Restore,
+        Self::Clone,
         Self::Attach,
         Self::Detach,
         Self::Stage(Access::Mount),
@@ -85,6 +97,10 @@ impl fmt::Display for Step {
             Self::Propagates => f.write_str("mount propagation"),
             Self::Create => f.write_str("CreateVolume"),
             Self::Delete => f.write_str("DeleteVolume"),
+            Self::Snapshot => f.write_str("CreateSnapshot"),
+            Self::DeleteSnapshot => f.write_str("DeleteSnapshot"),
+            Self::Restore => f.write_str("CreateVolume from a snapshot"),
+            Self::Clone => f.write_str("CreateVolume from a volume"),
             Self::Attach => f.write_str("ControllerPublishVolume"),
             Self::Detach => f.write_str("ControllerUnpublishVolume"),
             Self::Stage(access) => write!(f, "NodeStageVolume ({access})"),

@@ -8,6 +8,7 @@ use csi_proto::v1::controller_service_capability::rpc::Type as ControllerRpc;
 use csi_proto::v1::volume_capability::access_mode::Mode;
 
 use super::claims::VolumeClaim;
+use super::content::Source;
 use super::create;
 use super::cx::{Asked, Cx};
 use super::hooks;
@@ -32,6 +33,12 @@ pub struct Want {
     pub fresh: bool,
     /// One byte more than a round size.
     pub odd_size: bool,
+    /// Its size in bytes; none: the user's.
+    pub bytes: Option<i64>,
+    /// The most that it may have, in bytes; none: the user's.
+    pub limit: Option<i64>,
+    /// What it is made from.
+    pub source: Option<Source>,
     /// The NFS server of the lab's that it lies on; none: the one for all.
     pub server: Option<u32>,
     /// Its share on that server; none: the first.
@@ -48,6 +55,9 @@ impl Want {
             more_flags: Vec::new(),
             fresh: false,
             odd_size: false,
+            bytes: None,
+            limit: None,
+            source: None,
             server: None,
             share: None,
         }
@@ -73,6 +83,14 @@ impl Want {
     pub fn odd_size(self) -> Self {
         Self {
             odd_size: true,
+            ..self
+        }
+    }
+
+    /// The same, of this many bytes.
+    pub fn bytes(self, bytes: i64) -> Self {
+        Self {
+            bytes: Some(bytes),
             ..self
         }
     }
@@ -161,7 +179,7 @@ impl<'a> Volume<'a> {
         Ok(Self::claim(cx, claim))
     }
 
-    fn claim(cx: &'a Cx, claim: VolumeClaim) -> Self {
+    pub(super) fn claim(cx: &'a Cx, claim: VolumeClaim) -> Self {
         let mut claims = cx.claims();
         claims.volumes.push(claim);
         Self {
@@ -187,16 +205,21 @@ impl<'a> Volume<'a> {
         if asked.refusal().is_some() {
             volume.with(|claim| claim.name = None);
         }
-        let response = asked.ok_or_declined(cx, Step::Create, access)?;
+        let source = volume.with(|claim| claim.want.source.clone());
+        let step = source.as_ref().map_or(Step::Create, Source::step);
+        let response = match step {
+            Step::Create => asked.ok_or_declined(cx, step, access)?,
+            step => asked.ok_or(cx, step)?,
+        };
         let Some(made) = response.volume.filter(|made| !made.volume_id.is_empty()) else {
-            return Err(cx.blame(Step::Create, "CreateVolume answered OK without a volume id"));
+            return Err(cx.blame(step, "CreateVolume answered OK without a volume id"));
         };
         volume.with(|claim| {
             claim.id = Some(made.volume_id.clone());
             claim.capacity = made.capacity_bytes;
             claim.context = made.volume_context.clone().into_iter().collect();
         });
-        cx.session.works(Step::Create, access);
+        cx.session.works(step, access);
         cx.session.write_down_volume(
             &made.volume_id,
             &volume.with(|claim| claim.name.clone()).unwrap_or_default(),

@@ -6,6 +6,7 @@ mod plan;
 mod room;
 mod settle;
 mod setup;
+mod tools;
 mod wave;
 
 pub use conduct::{Preview, Request, conduct, plan, preview};

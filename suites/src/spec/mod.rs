@@ -30,9 +30,7 @@ mod restart;
 mod stories;
 mod watched;
 
-#[expect(unused_imports, reason = "clauses come with their checks")]
 pub(crate) use creation::*;
-#[expect(unused_imports, reason = "clauses come with their checks")]
 pub(crate) use disks::*;
 #[expect(unused_imports, reason = "clauses come with their checks")]
 pub(crate) use restart::*;

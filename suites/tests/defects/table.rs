@@ -307,34 +307,6 @@ pub(crate) const LOOP: &[Row] = &[
     ),
     // Gaps.
     not_yet(
-        "already-mounted-no-health-check",
-        "no check cuts a disk short or fails a file system under a mount",
-    ),
-    not_yet(
-        "already-mounted-no-identity-check",
-        "no check mounts another volume at the staging path first",
-    ),
-    not_yet(
-        "estale-blocks-unpublish",
-        "no check makes the target unreadable before it is unpublished",
-    ),
-    not_yet(
-        "format-on-unreadable",
-        "no check makes a formatted disk unreadable while it is staged",
-    ),
-    not_yet(
-        "global-mutex",
-        "no check measures one volume's calls while another's hangs",
-    ),
-    not_yet(
-        "stage-error-dir-then-ok",
-        "no check makes a stage fail once and repeats it",
-    ),
-    not_yet(
-        "stage-error-leaves-device",
-        "no check makes a stage fail after the device is attached",
-    ),
-    not_yet(
         "stale-socket-crashloop",
         "no check kills the driver and starts it again",
     ),

@@ -10,7 +10,7 @@ use nix::mount::MsFlags;
 use tonic::Status;
 
 use super::device::{self, Top};
-use super::{admitted, capability, occupied, whole};
+use super::{admitted, capability, healthy, occupied};
 use crate::common::capability::Capability;
 use crate::defect::Defect;
 use crate::looper::args;
@@ -40,9 +40,7 @@ pub(super) fn publish(
         &request.publish_context,
         &request.volume_context,
     )?;
-    if !driver.defects.has(Defect::ALREADY_MOUNTED_NO_HEALTH_CHECK) {
-        healthy(driver, &volume, &staging)?;
-    }
+    healthy(driver, &volume, &staging)?;
     let flags = flags(driver, &volume, &staging, &capability)?;
     let asked = request.readonly && !driver.defects.has(Defect::READONLY_FLAG_IGNORED);
     let read_only = asked || attachment.readonly || capability.is_reader_only();
@@ -74,15 +72,6 @@ pub(super) fn publish(
     plan.carry_out(driver, &volume)
         .inspect_err(|_| plan.undo(driver, &volume))?;
     Ok(csi::NodePublishVolumeResponse {})
-}
-
-/// A volume that cannot be used is not published, also where it is mounted already.
-fn healthy(driver: &Driver, volume: &Volume, staging: &Path) -> Result<(), Status> {
-    whole(driver, volume)?;
-    match device::turned_read_only(driver, volume, staging) {
-        Some(message) => Err(Status::failed_precondition(message)),
-        None => Ok(()),
-    }
 }
 
 /// The flags of the new mount: those of the staged one, and those asked for here.
@@ -131,7 +120,8 @@ fn flags(
 /// A driver that swallowed the error of its stage believes that it is staged.
 fn swallowed<'a>(driver: &Driver, volume: &'a Volume, staging: &Path) -> Option<&'a Capability> {
     let believes = driver.defects.has(Defect::MOUNT_ERROR_SWALLOWED)
-        || driver.defects.has(Defect::STAGE_ERROR_DIR_THEN_OK);
+        || driver.defects.has(Defect::STAGE_ERROR_DIR_THEN_OK)
+        || driver.defects.has(Defect::UNSTAGE_ERROR_AFTER_UMOUNT);
     volume.stages.get(staging).filter(|_| believes)
 }
 
