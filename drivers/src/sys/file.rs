@@ -143,14 +143,17 @@ pub(crate) fn lead(link: &Path, to: &Path) -> Result<(), SysError> {
     aside.push(".new");
     let aside = PathBuf::from(aside);
     // What a crash left there.
-    let _ = fs::remove_file(&aside);
-    std::os::unix::fs::symlink(to, &aside).doing("make the link", &aside)?;
+    let _ = call(Call::Unlink, &aside, |aside| fs::remove_file(aside));
+    call_from(Call::Symlink, to, &aside, |to, aside| {
+        std::os::unix::fs::symlink(to, aside)
+    })
+    .doing("make the link", &aside)?;
     rename(&aside, link)
 }
 
 /// Removes a link. One that is gone already is well.
 pub(crate) fn remove_link(link: &Path) -> Result<(), SysError> {
-    match fs::remove_file(link) {
+    match call(Call::Unlink, link, |link| fs::remove_file(link)) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(SysError::new("remove the link", link, error))
         }
