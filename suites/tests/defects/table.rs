@@ -131,7 +131,10 @@ pub(crate) const LOOP: &[Row] = &[
     caught(
         "publish-binds-unmounted-staging",
         &[("node-publish.without-stage-is-refused", Fail)],
-        &[],
+        &[
+            "mount-lost.staging-is-missed",
+            "node-unstage.failed-once-is-repaired",
+        ],
     ),
     caught(
         "mount-error-swallowed",
@@ -146,7 +149,7 @@ pub(crate) const LOOP: &[Row] = &[
     caught(
         "unstage-ok-still-mounted",
         &[("node-unstage.busy-is-not-ok", Fail)],
-        &[],
+        &["at-once.stage-beside-unstage"],
     ),
     caught(
         "stack-on-repeat-publish",
@@ -308,14 +311,5 @@ pub(crate) const LOOP: &[Row] = &[
         "lock-not-released",
         &[("node-unpublish.busy-is-not-ok", Fail)],
         &["*"],
-    ),
-    // Gaps.
-    not_yet(
-        "stale-socket-crashloop",
-        "no check kills the driver and starts it again",
-    ),
-    not_yet(
-        "state-on-private-path",
-        "no check kills the driver and starts it again",
     ),
 ];
