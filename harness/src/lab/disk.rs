@@ -28,7 +28,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::{Whence, lseek64};
 
 use super::journal::{Entry, Journal};
-use crate::node::{DiskId, LoopDevice, MountTable, loops, process};
+use crate::node::{LoopDevice, MountTable, loops, process};
 
 /// How a disk is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -73,8 +73,6 @@ struct State {
     asked: u64,
     /// It was written to, or about to be formatted, while it could not be read.
     written: bool,
-    /// The loop devices through which it was asked while it was ill.
-    seen: Vec<DiskId>,
 }
 
 #[derive(Debug)]
@@ -196,11 +194,6 @@ impl Disk {
         self.shared.state().written
     }
 
-    /// The loop devices through which it was asked while it was ill.
-    pub fn seen(&self) -> Vec<DiskId> {
-        self.shared.state().seen.clone()
-    }
-
     /// Lets the kernel forget what it keeps of the loop devices on it and need not
     /// keep. Blocks, and is not to be called while the disk hangs.
     pub fn forget_cached(&self) {
@@ -285,13 +278,7 @@ impl Shared {
         let mut state = self.state();
         if state.mood != Mood::Well {
             state.asked += 1;
-            let on_us = self.devices();
-            for device in &on_us {
-                if !state.seen.contains(&device.id) {
-                    state.seen.push(device.id);
-                }
-            }
-            if state.mood == Mood::Unreadable && (writes || is_being_formatted(&on_us)) {
+            if state.mood == Mood::Unreadable && (writes || is_being_formatted(&self.devices())) {
                 state.written = true;
                 state.mood = Mood::Well;
                 state.healed = Some(Instant::now());
