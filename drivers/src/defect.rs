@@ -67,8 +67,11 @@ defects! {
     ALREADY_MOUNTED_NO_HEALTH_CHECK = "already-mounted-no-health-check", BOTH: "a volume that has failed, or whose server is gone, is reported as published";
     ALREADY_MOUNTED_NO_IDENTITY_CHECK = "already-mounted-no-identity-check", BOTH: "any mount at the path counts as the volume being there already";
     BLOCK_FORMATTED_AS_MOUNT = "block-formatted-as-mount", LOOP: "a raw block volume is given a file system when it is staged";
+    CANCELLED_WORK_CONTINUES = "cancelled-work-continues", LOOP: "what a call has begun goes on when its caller gives up, and the volume is free for other calls meanwhile";
     CHMOD_ON_PUBLISH = "chmod-on-publish", BOTH: "the mode of the volume's root folder is forced to 0777 at every publish";
     CLONE_SAME_XFS_UUID = "clone-same-xfs-uuid", LOOP: "a copy of an xfs volume is mounted under the UUID of its source";
+    CRASH_MID_PUBLISH_NO_CONVERGE = "crash-mid-publish-no-converge", BOTH: "a publication is recorded after its mount; a mount without a record is neither accepted nor taken away";
+    CREATE_LEAKS_ON_CANCEL = "create-leaks-on-cancel", LOOP: "a volume gets its name when it is made; where the caller gives up before, it never gets one";
     DELETE_EMPTIES_DISK_IN_USE = "delete-empties-disk-in-use", LOOP: "DeleteVolume cuts the disk to nothing and answers OK while the volume is mounted";
     DELETE_IN_USE_OK = "delete-in-use-ok", LOOP: "DeleteVolume answers OK and removes the disk while the volume is staged";
     DELETE_REMOVES_PARENT = "delete-removes-parent", NFS: "DeleteVolume removes the folder around the volume's, and all the volumes in it";

@@ -139,8 +139,14 @@ where
     }
     let driver = Arc::clone(driver);
     // The claim goes with the work, which goes on when the caller gives up, be
-    // it to take back what it has done.
+    // it to take back what it has done. The defect lets it go with the caller.
+    let (held, _given_up_with_the_call) = match calls.defects.has(Defect::CANCELLED_WORK_CONTINUES)
+    {
+        true => (None, held),
+        false => (held, None),
+    };
     let work = move || {
+        let held = held;
         let _one_for_all = one_for_all;
         let _here = sys::rpc::enter(rpc, volume);
         let answer = work(&driver, &request, &patience);

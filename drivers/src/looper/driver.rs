@@ -9,6 +9,7 @@ use super::snapshot::Snapshots;
 use super::volume::{Store, Volume};
 use super::{Options, still};
 use crate::common::calls::{self, Answers, Calls, Claim};
+use crate::common::patience::Patience;
 use crate::common::serve::{ServeError, node_id};
 use crate::defect::{Defect, Defects};
 use crate::sys::file;
@@ -67,6 +68,21 @@ impl Driver {
     {
         // Nothing that this driver waits for can keep it for long.
         let work = move |driver: &Self, request: &Q, _: &_| work(driver, request);
+        calls::call(self, rpc, request, claim, work).await
+    }
+
+    /// The same, for work that looks whether its caller is still there.
+    pub(super) async fn patient_call<Q, R>(
+        self: &Arc<Self>,
+        rpc: &'static str,
+        request: Request<Q>,
+        claim: impl FnOnce(&Q) -> Claim<'_>,
+        work: fn(&Driver, &Q, &Patience) -> Result<R, Status>,
+    ) -> Result<Response<R>, Status>
+    where
+        Q: Debug + Send + Sync + 'static,
+        R: Send + 'static,
+    {
         calls::call(self, rpc, request, claim, work).await
     }
 

@@ -41,7 +41,7 @@ pub struct Cx {
     pub(super) canaries: AtomicBool,
     /// A call of this check was refused as busy until its deadline: the next ones
     /// are not waited for.
-    impatient: AtomicBool,
+    pub(super) impatient: AtomicBool,
 }
 
 impl Cx {
@@ -424,7 +424,7 @@ impl<T> Asked<T> {
     }
 }
 
-fn told(rpc: &str, refusal: &Refusal) -> String {
+pub(super) fn told(rpc: &str, refusal: &Refusal) -> String {
     let Refusal { code, message } = refusal;
     let words: String = message.chars().take(300).collect();
     if words.is_empty() {

@@ -97,6 +97,8 @@ pub struct Session {
     statics: Mutex<Vec<usize>>,
     /// What was seen to kill the driver: not asked again.
     deadly: Mutex<Vec<(String, Option<Kind>)>>,
+    /// Why the driver is not killed again: it did not come back.
+    pub(super) stays_away: Mutex<Option<String>>,
 }
 
 impl Session {
@@ -138,6 +140,7 @@ impl Session {
             pool: Mutex::default(),
             statics: Mutex::new(statics),
             deadly: Mutex::default(),
+            stays_away: Mutex::default(),
         }
     }
 
@@ -440,10 +443,10 @@ impl Session {
 
     /// Remembers a check whose step failed beside others, and worked alone.
     pub fn doubt(&self, what: String) {
-        self.doubts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(what);
+        let mut doubts = self.doubts.lock().unwrap_or_else(PoisonError::into_inner);
+        if !doubts.contains(&what) {
+            doubts.push(what);
+        }
     }
 
     /// The checks whose steps failed beside others, and worked alone.

@@ -14,6 +14,8 @@ pub enum Step {
     Alive,
     /// The driver's answers are CSI.
     Speaks,
+    /// The driver that was killed comes back when it is started again.
+    ComesBack,
     /// Its mounts reach the caller's namespace.
     Propagates,
     /// `CreateVolume`.
@@ -50,10 +52,11 @@ pub enum Step {
 
 impl Step {
     /// Every step there is.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Answers,
         Self::Alive,
         Self::Speaks,
+        Self::ComesBack,
         Self::Propagates,
         Self::Create,
         Self::Delete,
@@ -94,6 +97,7 @@ impl fmt::Display for Step {
             Self::Answers => f.write_str("answers by the deadline"),
             Self::Alive => f.write_str("stays alive"),
             Self::Speaks => f.write_str("speaks CSI"),
+            Self::ComesBack => f.write_str("start of the driver"),
             Self::Propagates => f.write_str("mount propagation"),
             Self::Create => f.write_str("CreateVolume"),
             Self::Delete => f.write_str("DeleteVolume"),

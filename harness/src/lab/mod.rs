@@ -25,7 +25,7 @@ mod unmount;
 pub use clean::{Cleaned, Leftover, Then, leftovers};
 pub use cover::{cover, uncover};
 pub use disk::{Disk, Mood};
-pub use driver::{DriverCommand, DriverError, DriverProcess, Exited, Output, Stopped};
+pub use driver::{DriverCommand, DriverError, DriverProcess, Exited, Frozen, Output, Stopped};
 pub use folder::{RunFolder, RunId, state_base};
 pub use force::take_down;
 pub use hold::Holder;

@@ -4,6 +4,7 @@ mod conduct;
 mod engine;
 mod plan;
 mod room;
+mod rounds;
 mod settle;
 mod setup;
 mod tools;

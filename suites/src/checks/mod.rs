@@ -4,6 +4,8 @@
 //! does not build. Each file reads like the requirements that it checks: what
 //! it takes to see that they hold is in the harness.
 
+mod calls_at_once;
+mod calls_cut;
 mod controller;
 mod controller_delete;
 mod controller_publish;
@@ -12,6 +14,8 @@ mod create_snapshot;
 mod disk_gone;
 mod disk_ill;
 mod driver;
+mod driver_killed;
+mod driver_restart;
 mod driver_watched;
 mod identity;
 mod in_use;
@@ -40,6 +44,8 @@ use csi_harness::check::Check;
 /// Every check, sorted by id.
 pub fn all() -> Vec<&'static Check> {
     let slices = [
+        calls_at_once::CHECKS,
+        calls_cut::CHECKS,
         controller::CHECKS,
         controller_delete::CHECKS,
         controller_publish::CHECKS,
@@ -48,6 +54,8 @@ pub fn all() -> Vec<&'static Check> {
         disk_gone::CHECKS,
         disk_ill::CHECKS,
         driver::CHECKS,
+        driver_killed::CHECKS,
+        driver_restart::CHECKS,
         driver_watched::CHECKS,
         identity::CHECKS,
         in_use::CHECKS,

@@ -1,7 +1,7 @@
 //! What can be said on the command line.
 
 use std::collections::BTreeSet;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ Examples:
       checks a driver that runs
   csi-conformance run --endpoint /csi/csi.sock node-publish --skip read-only
       only the checks with `node-publish` in their id, without some of them
+  csi-conformance run --endpoint /csi/csi.sock --only node-stage.stages --repeat 20
+      one check, twenty times: how often a racy finding shows itself
   csi-conformance run --endpoint /csi/csi.sock --plan
       what would be checked, skipped and needed; nothing is done
   csi-conformance explain node-get-info.id-is-set
@@ -98,6 +100,12 @@ pub(super) struct RunArgs {
     /// A filter is a whole id, not a part of one
     #[arg(long)]
     pub(super) exact: bool,
+    /// Only this check, or this case of it; may be given several times
+    #[arg(long, value_name = "ID", conflicts_with = "filters")]
+    pub(super) only: Vec<String>,
+    /// Run each check so many times, and tell how often it failed
+    #[arg(long, value_name = "N")]
+    pub(super) repeat: Option<NonZeroU32>,
     /// Leave out checks with this in their id
     #[arg(long, value_name = "FILTER")]
     pub(super) skip: Vec<String>,
@@ -116,7 +124,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_enum, help_heading = "The driver",
           conflicts_with_all = ["endpoint", "controller_endpoint", "node_endpoint"])]
     pub(super) driver: Option<BuiltIn>,
-    /// A bug that the built-in driver shall have (`driver loop|nfs --list-defects`)
+    /// A bug that the built-in driver shall have (`driver loop|nfs|fuse --list-defects`)
     #[arg(long, value_name = "NAME", help_heading = "The driver",
           conflicts_with_all = ["endpoint", "controller_endpoint", "node_endpoint"])]
     pub(super) defect: Vec<String>,
@@ -190,6 +198,17 @@ pub(super) enum DriverKind {
     Loop(ServeArgs),
     /// Volumes are folders of an NFS share
     Nfs(NfsArgs),
+    /// Volumes are folders, each mounted by a process of its own
+    Fuse(ServeArgs),
+    /// The process of one such mount; the FUSE driver starts it
+    #[command(hide = true)]
+    FuseMount(FuseMountArgs),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct FuseMountArgs {
+    /// The folder whose files are shown; the connection is the standard input
+    pub(super) folder: PathBuf,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -32,7 +32,6 @@ mod watched;
 
 pub(crate) use creation::*;
 pub(crate) use disks::*;
-#[expect(unused_imports, reason = "clauses come with their checks")]
 pub(crate) use restart::*;
 pub(crate) use stories::*;
 pub(crate) use watched::*;

@@ -25,6 +25,8 @@ pub(crate) enum Driver {
     NfsStaging,
     /// The NFS driver, with volumes that it did not create.
     NfsGiven,
+    /// The FUSE driver.
+    Fuse,
 }
 
 impl Driver {
@@ -32,7 +34,7 @@ impl Driver {
     pub(crate) fn arguments(self) -> &'static [&'static str] {
         match self {
             Self::NfsStaging => &["--driver-arg=--stage"],
-            Self::Loop | Self::Nfs | Self::NfsGiven => &[],
+            Self::Loop | Self::Nfs | Self::NfsGiven | Self::Fuse => &[],
         }
     }
 
@@ -43,6 +45,7 @@ impl Driver {
             Self::Nfs => "nfs",
             Self::NfsStaging => "nfs-staging",
             Self::NfsGiven => "nfs-given",
+            Self::Fuse => "fuse",
         }
     }
 }
@@ -52,6 +55,7 @@ impl Row {
     pub(crate) fn kind(&self) -> Kind {
         match self.driver {
             Driver::Loop => Kind::Loop,
+            Driver::Fuse => Kind::Fuse,
             Driver::Nfs | Driver::NfsStaging | Driver::NfsGiven => Kind::Nfs,
         }
     }
@@ -145,7 +149,7 @@ pub(crate) const LOOP: &[Row] = &[
     caught(
         "unstage-ok-still-mounted",
         &[("node-unstage.busy-is-not-ok", Fail)],
-        &[],
+        &["at-once.stage-beside-unstage"],
     ),
     caught(
         "stack-on-repeat-publish",
@@ -307,14 +311,5 @@ pub(crate) const LOOP: &[Row] = &[
         "lock-not-released",
         &[("node-unpublish.busy-is-not-ok", Fail)],
         &["*"],
-    ),
-    // Gaps.
-    not_yet(
-        "stale-socket-crashloop",
-        "no check kills the driver and starts it again",
-    ),
-    not_yet(
-        "state-on-private-path",
-        "no check kills the driver and starts it again",
     ),
 ];

@@ -8,6 +8,7 @@ use tonic::Status;
 use super::origin::{self, Found};
 use super::told;
 use crate::common::capability::Capability;
+use crate::common::patience::Patience;
 use crate::defect::Defect;
 use crate::looper::args::{self, bounds, lies_in, smallest};
 use crate::looper::driver::Driver;
@@ -23,6 +24,7 @@ const FS_TYPE: &str = "fsType";
 pub(super) fn create(
     driver: &Driver,
     request: &csi::CreateVolumeRequest,
+    patience: &Patience,
 ) -> Result<csi::CreateVolumeResponse, Status> {
     let name = args::name(&request.name)?;
     let capabilities = Capability::parse_all(&request.volume_capabilities)?;
@@ -35,11 +37,34 @@ pub(super) fn create(
             })?;
             existing
         }
-        None => make(driver, request, &capabilities)?,
+        None if driver.defects.has(Defect::CREATE_LEAKS_ON_CANCEL) => {
+            let volume = make(driver, request, &capabilities, "")?;
+            name_it(driver, volume, name, patience)?
+        }
+        None => make(driver, request, &capabilities, name)?,
     };
     Ok(csi::CreateVolumeResponse {
         volume: Some(told(driver, &volume)),
     })
+}
+
+/// The defect create-leaks-on-cancel: a volume by whose name nobody finds it, unless
+/// the caller is still there when it is made.
+fn name_it(
+    driver: &Driver,
+    mut volume: Volume,
+    name: &str,
+    patience: &Patience,
+) -> Result<Volume, Status> {
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    if patience.over().is_some() {
+        return Err(Status::cancelled("the caller has given up"));
+    }
+    name.clone_into(&mut volume.name);
+    driver
+        .store
+        .update(&volume.id, |made| made.name.clone_from(&volume.name))?;
+    Ok(volume)
 }
 
 /// What is wrong with a request whatever volumes there are.
@@ -56,11 +81,12 @@ fn check_form(request: &csi::CreateVolumeRequest) -> Result<(), Status> {
     }
 }
 
-/// Makes a volume: blank, or with the content of its source.
+/// Makes a volume of this name: blank, or with the content of its source.
 fn make(
     driver: &Driver,
     request: &csi::CreateVolumeRequest,
     capabilities: &[Capability],
+    name: &str,
 ) -> Result<Volume, Status> {
     let source = origin::asked(request)?;
     let mut found = match &source {
@@ -69,6 +95,7 @@ fn make(
     };
     let mut volume = design(driver, request, capabilities, found.as_ref())?;
     volume.source = source;
+    name.clone_into(&mut volume.name);
     if driver.defects.has(Defect::RESTORE_IGNORES_SOURCE) {
         found = None;
     }

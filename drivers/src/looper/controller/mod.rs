@@ -49,7 +49,7 @@ impl controller_server::Controller for Controller {
         request: Request<csi::CreateVolumeRequest>,
     ) -> Result<Response<csi::CreateVolumeResponse>, Status> {
         self.0
-            .call("CreateVolume", request, |q| Some(&q.name), create::create)
+            .patient_call("CreateVolume", request, |q| Some(&q.name), create::create)
             .await
     }
 

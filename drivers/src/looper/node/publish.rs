@@ -66,11 +66,19 @@ pub(super) fn publish(
         let words: Vec<_> = request.secrets.values().cloned().collect();
         command::show_in_argv(&words);
     }
+    let late = driver.defects.has(Defect::CRASH_MID_PUBLISH_NO_CONVERGE);
+    if late {
+        plan.carry_out(driver, &volume)?;
+        // Long enough to be killed in.
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
     driver.store.update(id, |volume| {
         volume.targets.insert(target.clone(), wanted.clone());
     })?;
-    plan.carry_out(driver, &volume)
-        .inspect_err(|_| plan.undo(driver, &volume))?;
+    if !late {
+        plan.carry_out(driver, &volume)
+            .inspect_err(|_| plan.undo(driver, &volume))?;
+    }
     Ok(csi::NodePublishVolumeResponse {})
 }
 
@@ -133,6 +141,10 @@ fn is_done(driver: &Driver, volume: &Volume, plan: &Plan<'_>) -> Result<bool, St
         Top::Foreign => return Err(occupied(plan.target)),
         Top::Own(mount) => mount,
     };
+    let recorded = volume.targets.contains_key(plan.target);
+    if !recorded && driver.defects.has(Defect::CRASH_MID_PUBLISH_NO_CONVERGE) {
+        return Err(occupied(plan.target));
+    }
     if let Some(record) = volume.targets.get(plan.target)
         && !record.is_same(plan.wanted)
     {
