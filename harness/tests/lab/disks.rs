@@ -107,6 +107,9 @@ pub(crate) fn doomed(folder: &Path) -> Tried {
     let disk = Disk::over(&image, Some(run.journal().clone()))?;
     let number = loop_over(&image)?;
     fs::write(folder.join("number"), number.to_string())?;
+    // Whoever reads through it makes it known.
+    let mut head = [0; 512];
+    File::open(format!("/dev/loop{number}"))?.read_exact_at(&mut head, 0)?;
     disk.set(Mood::Hangs);
     wait_for_death()
 }
