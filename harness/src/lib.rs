@@ -3,6 +3,7 @@
 //! One room for each question; data flows one way: config, plan, lab, client,
 //! node, outcome, negation, ledger, report.
 
+pub mod audit;
 pub mod check;
 pub mod client;
 pub mod config;

@@ -153,7 +153,7 @@ fn the_run() {
         Duration::from_secs(30)
     );
     assert_eq!(config.deadline_of("Probe"), Duration::from_millis(500));
-    assert_eq!(config.quiet(false), Duration::from_secs(4));
+    assert_eq!(config.quiet(), Duration::from_secs(4));
     assert_eq!(config.jobs, 4);
     assert_eq!(config.max_volumes, Some(16));
     assert_eq!(config.hooks.after_create_volume[0], "./make-object");

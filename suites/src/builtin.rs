@@ -110,11 +110,11 @@ fn of_loop(config: &mut Config, usual: &Config, host: &Host) -> Result<(), Wrong
     if config.volume.access_modes == usual.volume.access_modes {
         config.volume.access_modes = MODES.to_vec();
     }
-    // Nothing that the driver does outlives its answer by more than this, nor
-    // takes this long, unless it has a defect.
-    config
-        .quiet_period
-        .get_or_insert(Duration::from_millis(500));
+    // It tells each volume's disk in its context, and refuses another's.
+    config.volume.context_decides = true;
+    // Nothing that the driver does outlives its answer by more than this, nor takes
+    // twice as long, unless it has a defect.
+    config.quiet_period.get_or_insert(Duration::from_secs(5));
     if config.deadline == usual.deadline {
         config.deadline = Duration::from_secs(10);
     }

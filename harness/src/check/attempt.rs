@@ -1,6 +1,5 @@
 //! Bringing a volume onto the node while what it lies on is away.
 
-use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
 use csi_proto::rpc;
@@ -9,6 +8,7 @@ use super::cx::{Asked, Cx};
 use super::late;
 use super::marker::Marker;
 use super::published::Published;
+use super::ran;
 use super::see::{self, Shown};
 use super::servers::Server;
 use super::session::SETTLE;
@@ -17,7 +17,7 @@ use super::volume::{Volume, owned};
 use super::wait::Patience;
 use super::watches::Moment;
 use crate::lab::OurPath;
-use crate::node::{self, Look, LookError, Process, Seen, process};
+use crate::node::{self, Look, LookError, Seen};
 
 /// How long a call may take whose server is away: long enough for a driver to come
 /// to its own end, short enough for a run with many of them.
@@ -63,6 +63,19 @@ impl<'a> Volume<'a> {
     /// # Errors
     /// No connection, or our own.
     pub async fn attempt(&self, name: &str, flags: &[&str]) -> Result<Attempt<'a>, Stop> {
+        self.attempt_for(name, flags, AWAY).await
+    }
+
+    /// The same, and each call is given up after `limit`.
+    ///
+    /// # Errors
+    /// No connection, or our own.
+    pub async fn attempt_for(
+        &self,
+        name: &str,
+        flags: &[&str],
+        limit: Duration,
+    ) -> Result<Attempt<'a>, Stop> {
         let cx = self.cx;
         self.with(|claim| claim.want.more_flags = owned(flags));
         let staged = self.to_stage().await?;
@@ -80,7 +93,7 @@ impl<'a> Volume<'a> {
         if staged.path.is_some() {
             staged.claims_stage();
             let asked = cx
-                .ask_into_fault::<rpc::NodeStageVolume>(&staged.stage_request())
+                .ask_into_fault_for::<rpc::NodeStageVolume>(&staged.stage_request(), limit)
                 .await?;
             match Said::of(&asked, "NodeStageVolume") {
                 Said::Published => {}
@@ -90,9 +103,30 @@ impl<'a> Volume<'a> {
         see::mounts_at(cx, &published.target, "before").await?;
         staged.claims_target(&published.target);
         let asked = cx
-            .ask_into_fault::<rpc::NodePublishVolume>(&published.request)
+            .ask_into_fault_for::<rpc::NodePublishVolume>(&published.request, limit)
             .await?;
         Ok(attempt(Said::of(&asked, "NodePublishVolume")).await)
+    }
+}
+
+impl<'a> Attempt<'a> {
+    /// The volume where it was to be.
+    pub fn published(&self) -> &Published<'a> {
+        &self.published
+    }
+
+    /// Whether every call answered OK.
+    pub fn is_ok(&self) -> bool {
+        self.said == Said::Published
+    }
+
+    /// A refusal, or that there was no answer, in words; none: every call answered OK.
+    pub fn failure(&self) -> Option<String> {
+        match &self.said {
+            Said::Published => None,
+            Said::Refused(how) => Some(how.clone()),
+            Said::Nothing => Some("a call had no answer".to_owned()),
+        }
     }
 }
 
@@ -188,19 +222,7 @@ impl Attempt<'_> {
 
     /// The processes that name one of our paths among their arguments, in words.
     fn helpers(&self) -> Vec<String> {
-        let paths = self.places();
-        let names_one = |argument: &OsStr| {
-            paths
-                .iter()
-                .any(|path| argument == path.drivers.as_str() || argument == path.ours)
-        };
-        let found = process::with_argument(names_one).unwrap_or_default();
-        let in_words = |(process, words): (Process, Vec<OsString>)| {
-            let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
-            let (pid, parent) = (process.id.pid, process.parent);
-            format!("{} (pid {pid}, child of {parent})", words.join(" "))
-        };
-        found.into_iter().map(in_words).collect()
+        ran::processes_at(&self.places())
     }
 
     /// Takes it back, whatever was answered: while the server is away, or, where

@@ -2,18 +2,22 @@
 //! the driver has to take back.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
+use super::content::SnapshotClaim;
 use super::kind::Kind;
 use super::late::Watchpoint;
 use super::volume::Want;
-use crate::lab::OurPath;
-use crate::node::{DiskId, LoopDevice};
+use crate::lab::{Disk, OurPath};
+use crate::node::{BlockDevice, DiskId, LoopDevice};
 
 /// All that one check made, in the order of making.
 #[derive(Debug, Default)]
 pub struct Claims {
     /// Its volumes.
     pub volumes: Vec<VolumeClaim>,
+    /// Its snapshots.
+    pub snapshots: Vec<SnapshotClaim>,
     /// Places that it gave back, where nothing may be mounted until the run ends.
     pub watched: Vec<Watchpoint>,
     /// NFS servers of the lab's that it has for itself.
@@ -49,10 +53,16 @@ pub struct VolumeClaim {
     pub targets: Vec<OurPath>,
     /// Loop devices that first appeared when it was staged or published.
     pub devices: Vec<LoopDevice>,
+    /// Block devices that it was mounted from or shown as, of whatever kind.
+    pub disks: Vec<BlockDevice>,
     /// The loop devices there were before its first step on the node.
     pub loops_before: Option<HashSet<DiskId>>,
     /// It is the user's, and not marked `scratch`: it is only read.
     pub given_read_only: bool,
+    /// The disk of ours that it lies on, in place of its image.
+    pub disk: Option<Arc<Disk>>,
+    /// We did harm to its disk or file system: it serves no other check.
+    pub harmed: bool,
     /// Its place among the user's static volumes, to be given back.
     pub given: Option<usize>,
 }
@@ -74,8 +84,11 @@ impl VolumeClaim {
             published: Vec::new(),
             targets: Vec::new(),
             devices: Vec::new(),
+            disks: Vec::new(),
             loops_before: None,
             given_read_only: false,
+            disk: None,
+            harmed: false,
             given: None,
         }
     }

@@ -37,7 +37,9 @@ impl Session {
         let how = driver.wait_exit(Duration::from_secs(2)).await;
         let how = how.map_or_else(|| "it stopped answering".to_owned(), |how| how.to_string());
         self.history().died(how);
+        self.driver_disturbed(None).await;
         driver.restart().await.map_err(|e| e.to_string())?;
+        self.driver_is(driver.id());
         drop(driver);
         Self::wait_ready(&self.client, limit, true).await
     }
@@ -91,7 +93,7 @@ impl Session {
 
     /// How long that is.
     pub fn quiet(&self) -> Duration {
-        self.config().quiet(self.servers.is_some())
+        self.config().quiet()
     }
 
     /// After the quiet period: deletes the volumes that served many, and looks once

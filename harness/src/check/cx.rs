@@ -23,6 +23,9 @@ use crate::client::CallRecord;
 use crate::client::{Answer, Code, Refusal, Reply};
 use crate::node::MountTable;
 
+/// How long what is refused to be taken back is asked again.
+const INSISTING: Duration = Duration::from_secs(3);
+
 /// The context of one check's body. Shared: a body may run two calls at once.
 #[derive(Debug)]
 pub struct Cx {
@@ -33,7 +36,9 @@ pub struct Cx {
     pub(super) mode: Option<Mode>,
     pub(super) session: Arc<Session>,
     pub(super) claims: Mutex<Claims>,
-    trail: Mutex<Vec<Evidence>>,
+    pub(super) trail: Mutex<Vec<Evidence>>,
+    /// Its requests have canaries among their secrets.
+    pub(super) canaries: AtomicBool,
     /// A call of this check was refused as busy until its deadline: the next ones
     /// are not waited for.
     pub(super) impatient: AtomicBool,
@@ -56,6 +61,7 @@ impl Cx {
             session,
             claims: Mutex::default(),
             trail: Mutex::default(),
+            canaries: AtomicBool::new(false),
             impatient: AtomicBool::new(false),
         }
     }
@@ -104,9 +110,22 @@ impl Cx {
     /// No answer, a broken connection, or an answer that is not CSI.
     pub async fn ask<R: Rpc>(&self, request: &R::Request) -> Result<Asked<R::Response>, Stop> {
         self.session.may_ask(R::NAME, self.kind.as_ref())?;
-        let reply = self.session.client.call::<R>(&self.id, request).await;
-        self.see(Evidence::Call(reply.record.clone()));
+        let reply = self
+            .accounted(self.session.client.call::<R>(&self.id, request))
+            .await;
         self.session.judge_connection(reply).await
+    }
+
+    /// A call, noted, with what happened on the node meanwhile put to its account.
+    pub(super) async fn accounted<T>(&self, call: impl Future<Output = Reply<T>>) -> Reply<T> {
+        let ran = self.session.ran_so_far();
+        let from = self.session.moment().await;
+        let reply = call.await;
+        let to = self.session.moment().await;
+        self.session.accounts.call(&reply.record, from, to);
+        self.see(Evidence::Call(reply.record.clone()));
+        self.note_what_ran(&reply.record.rpc, reply.record.n, ran);
+        reply
     }
 
     /// Asks, and again with the same request while the driver says that it is
@@ -144,8 +163,7 @@ impl Cx {
         &self,
         request: &R::Request,
     ) -> Result<Asked<R::Response>, Stop> {
-        const LIMIT: Duration = Duration::from_secs(3);
-        let mut patience = Patience::brisk(LIMIT);
+        let mut patience = Patience::brisk(INSISTING);
         loop {
             let asked = self.ask_patiently::<R>(request).await?;
             let hopeless = [Code::INVALID_ARGUMENT, Code::NOT_FOUND, Code::UNIMPLEMENTED];
@@ -167,14 +185,48 @@ impl Cx {
         &self,
         request: &R::Request,
     ) -> Result<Option<Asked<R::Response>>, Stop> {
+        self.ask_into_fault_for::<R>(request, AWAY).await
+    }
+
+    /// The same, and the call is given up after `limit`.
+    ///
+    /// # Errors
+    /// As [`Cx::ask_into_fault`].
+    pub async fn ask_into_fault_for<R: Rpc>(
+        &self,
+        request: &R::Request,
+        limit: Duration,
+    ) -> Result<Option<Asked<R::Response>>, Stop> {
         self.session.may_ask(R::NAME, self.kind.as_ref())?;
         let client = &self.session.client;
-        let limit = AWAY.min(client.longest_deadline());
-        let reply = client.call_into_fault::<R>(&self.id, request, limit).await;
-        self.see(Evidence::Call(reply.record.clone()));
+        let limit = limit.min(client.longest_deadline());
+        let reply = self
+            .accounted(client.call_into_fault::<R>(&self.id, request, limit))
+            .await;
         match reply.answer {
             Answer::Silent(_) => Ok(None),
             _ => self.session.judge_connection(reply).await.map(Some),
+        }
+    }
+
+    /// The same to take something back: a refusal is asked again a few times, since what
+    /// is busy for a moment is no fault of the driver.
+    ///
+    /// # Errors
+    /// As [`Cx::ask_into_fault`].
+    pub async fn insist_into_fault<R: Rpc>(
+        &self,
+        request: &R::Request,
+    ) -> Result<Option<Asked<R::Response>>, Stop> {
+        let mut patience = Patience::brisk(INSISTING);
+        loop {
+            let asked = self.ask_into_fault::<R>(request).await?;
+            let refused = asked
+                .as_ref()
+                .is_some_and(|asked| asked.refusal().is_some());
+            if !refused || !patience.wait().await {
+                return Ok(asked);
+            }
         }
     }
 
@@ -184,6 +236,11 @@ impl Cx {
             label: label.to_owned(),
             text: text.into(),
         });
+    }
+
+    /// Notes what was seen elsewhere, for the report.
+    pub fn show(&self, seen: &[Evidence]) {
+        seen.iter().for_each(|seen| self.see(seen.clone()));
     }
 
     /// Notes a call of the run, for the report.
@@ -253,6 +310,16 @@ impl Cx {
 pub struct Asked<T> {
     pub(super) rpc: String,
     pub(super) answer: Result<T, Refusal>,
+}
+
+impl<T: Default> Asked<T> {
+    /// What a call would be answered that there is no reason to make.
+    pub(super) fn nothing_to_do(rpc: &str) -> Self {
+        Self {
+            rpc: rpc.to_owned(),
+            answer: Ok(T::default()),
+        }
+    }
 }
 
 impl<T> Asked<T> {

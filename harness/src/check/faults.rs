@@ -1,11 +1,42 @@
 //! Faults between the calls: what a workload or a stranger does to a target.
 
+use std::fmt;
+
 use super::marker::Marker;
 use super::published::Published;
 use super::staged::Staged;
 use super::stop::Stop;
 use crate::lab::{self, Holder};
 use crate::node::{Mount, MountTable};
+
+/// How a process uses what is mounted at a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InUse {
+    /// It has a file open.
+    OpenFile,
+    /// It has a file mapped into its memory.
+    MappedFile,
+    /// It has the root folder as its working directory.
+    WorkingDirectory,
+    /// It lives in a mount namespace of its own, where the mount is as well.
+    Namespace,
+}
+
+impl InUse {
+    /// Those that keep an unmount in our namespace busy.
+    pub const BUSY: [Self; 3] = [Self::OpenFile, Self::MappedFile, Self::WorkingDirectory];
+}
+
+impl fmt::Display for InUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OpenFile => "a process has a file open",
+            Self::MappedFile => "a process has a file mapped into its memory",
+            Self::WorkingDirectory => "a process has it as its working directory",
+            Self::Namespace => "a process has it mounted in a namespace of its own",
+        })
+    }
+}
 
 /// A second mount on top of a published volume; ours to take away.
 #[derive(Debug)]
@@ -26,6 +57,23 @@ impl Published<'_> {
         Holder::open_file(&path).map_err(|e| Stop::ours(format!("hold {} open", path.display()), e))
     }
 
+    /// A process that uses the volume through the target in this way, until the
+    /// holder is dropped. The marker was written there.
+    ///
+    /// # Errors
+    /// It cannot get hold of it.
+    pub fn hold(&self, way: InUse, marker: &Marker) -> Result<Holder, Stop> {
+        let file = self.target.ours.join(marker.file());
+        self.cx().fact("in use", way.to_string());
+        let holder = match way {
+            InUse::OpenFile => Holder::open_file(&file),
+            InUse::MappedFile => Holder::mapped(&file),
+            InUse::WorkingDirectory => Holder::working_directory(&self.target.ours),
+            InUse::Namespace => Holder::namespace(),
+        };
+        holder.map_err(|e| Stop::ours(format!("{way} at {}", self.target.ours.display()), e))
+    }
+
     /// The volume mounted once more on top of itself, as a stranger or a lost
     /// race leaves it.
     ///
@@ -41,6 +89,7 @@ impl Published<'_> {
         let wrong = |e: &dyn std::fmt::Display| {
             Stop::ours(format!("mount {} over itself", path.display()), e)
         };
+        self.cx().session.touched(path);
         lab::cover(path).map_err(|e| wrong(&e))?;
         let table = MountTable::ours().map_err(|e| wrong(&e))?;
         let top = table.at(path).last().map(|mount| mount.id);

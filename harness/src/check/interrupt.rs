@@ -56,8 +56,8 @@ impl Cx {
         };
         self.session.may_ask(R::NAME, self.kind.as_ref())?;
         let client = &self.session.client;
-        let reply = client.call_interrupted::<R>(&self.id, request, after).await;
-        self.call(&reply.record);
+        self.accounted(client.call_interrupted::<R>(&self.id, request, after))
+            .await;
         Ok(())
     }
 

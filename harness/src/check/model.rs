@@ -57,6 +57,8 @@ pub enum Phase {
     Together,
     /// With the driver to itself.
     Alone,
+    /// While the quiet period of the run passes, all of them at once: each waits for it.
+    Quiet,
     /// After all: it judges the run as a whole.
     Last,
 }

@@ -1,11 +1,18 @@
 //! What a volume is called, and what else can be said in its name.
 
+use std::collections::BTreeMap;
+
 use csi_proto::rpc;
 use csi_proto::v1;
 
 use super::published::Published;
 use super::stop::{Checked, Stop};
 use super::volume::Volume;
+
+/// A volume_context.
+#[derive(Debug)]
+#[must_use = "the volume's own is to be given back"]
+pub struct Context(BTreeMap<String, String>);
 
 impl<'a> Volume<'a> {
     /// The name that it was created by; none for one of the user's.
@@ -20,7 +27,7 @@ impl<'a> Volume<'a> {
     pub async fn delete_by(&self, volume_id: String) -> Checked {
         let request = v1::DeleteVolumeRequest {
             volume_id,
-            secrets: self.cx.session.secrets("DeleteVolume"),
+            secrets: self.cx.secrets("DeleteVolume"),
         };
         let _ = self.cx.ask_patiently::<rpc::DeleteVolume>(&request).await?;
         Ok(())
@@ -28,7 +35,8 @@ impl<'a> Volume<'a> {
 
     /// Uses it with the context of another volume from now on, under its own id: as
     /// a second PersistentVolume with the same volumeHandle does.
-    pub fn takes_context_of(&self, other: &Volume<'_>) {
+    /// Gives what it had.
+    pub fn takes_context_of(&self, other: &Volume<'_>) -> Context {
         let context = other.with(|claim| claim.context.clone());
         self.cx.fact(
             "one volumeHandle",
@@ -38,7 +46,18 @@ impl<'a> Volume<'a> {
                 other.id()
             ),
         );
-        self.with(|claim| claim.context = context);
+        Context(self.with(|claim| std::mem::replace(&mut claim.context, context)))
+    }
+
+    /// Uses it with this context again.
+    pub fn has_context(&self, context: Context) {
+        self.with(|claim| claim.context = context.0);
+    }
+
+    /// Whether the volume_context says that these are two volumes.
+    pub fn differs_in_context(&self, other: &Volume<'_>) -> bool {
+        let context = |volume: &Volume<'_>| volume.with(|claim| claim.context.clone());
+        context(self) != context(other)
     }
 
     /// Stages and publishes it. None: the driver refused one of the calls.

@@ -31,9 +31,8 @@ pub enum Need {
     OwnVolumes,
     /// Volumes on NFS servers that we make, and can stop, freeze and heal.
     NfsLab,
-    /// Volumes of the user's whose context names the share on those servers: the
-    /// context alone says what is to be mounted.
-    NfsByContext,
+    /// Volumes whose context says what data they hold, whatever their id.
+    ContextDecides,
     /// The user's word.
     Consent(Allow),
     /// The driver is a process that we start, and may end.
@@ -86,10 +85,7 @@ impl Need {
             // The user's own volumes stand in for those that it could create.
             Self::OwnVolumes => unless(facts.creates(), Lacking::User),
             Self::NfsLab => facts.lacks_nfs_lab(self.to_string()),
-            Self::NfsByContext => match facts.config.names_nfs_share_in_context() {
-                true => facts.lacks_nfs_lab(self.to_string()),
-                false => lack(Lacking::Driver),
-            },
+            Self::ContextDecides => unless(facts.config.context_decides(), Lacking::Driver),
             Self::Consent(consent) => unless(facts.allowed.contains(consent), Lacking::User),
             Self::OurProcess => unless(!facts.config.driver.command.is_empty(), Lacking::User),
             Self::DriverNamespace => facts.lacks_driver_namespace(),
@@ -128,7 +124,9 @@ impl fmt::Display for Need {
             Self::NfsLab => f.write_str(
                 "volumes on NFS servers of the lab (${lab.nfs.server} in the configuration)",
             ),
-            Self::NfsByContext => f.write_str("volumes: with ${lab.nfs.share} in their context"),
+            Self::ContextDecides => {
+                f.write_str("volumes whose context decides (volume.context_decides)")
+            }
             Self::Consent(consent) => write!(f, "allow: [{consent}]"),
             Self::OurProcess => f.write_str("a driver that we start (driver.command)"),
             Self::DriverNamespace => f.write_str("the driver's process (driver.pid)"),

@@ -96,22 +96,6 @@ impl<'a> Published<'a> {
             .is_some_and(|mount| mount.root != Path::new("/")))
     }
 
-    /// Nothing changed at the target since these mounts were seen.
-    ///
-    /// # Errors
-    /// There is another mount by now, or one more, or none.
-    pub async fn is_as_it_was(&self, before: &[Mount], when: &str) -> Result<(), Stop> {
-        let ids = |mounts: &[Mount]| mounts.iter().map(|mount| mount.id).collect::<Vec<_>>();
-        let after = self.mounts(when).await?;
-        if ids(before) == ids(&after) {
-            return Ok(());
-        }
-        let (before, after) = (before.len(), after.len());
-        Err(Stop::fail(format!(
-            "{when}, the mounts at target_path are others than at OK: {before} then, {after} now"
-        )))
-    }
-
     /// Waits for the quiet period: for what a driver does after its answer.
     pub async fn quiet_period(&self) {
         tokio::time::sleep(self.cx().session.quiet()).await;
@@ -184,6 +168,39 @@ impl<'a> Published<'a> {
         }
     }
 
+    /// The same for a volume that is mounted; a block device may be a node of its own.
+    ///
+    /// # Errors
+    /// There are more, or none.
+    pub async fn is_mounted_once_if_mounted(&self) -> Result<(), Stop> {
+        match self.access() {
+            Access::Mount => self.is_mounted_once().await,
+            Access::Block => Ok(()),
+        }
+    }
+
+    /// The names in the folder that the mount at the target hides; none: it is empty.
+    ///
+    /// # Errors
+    /// No answer in time.
+    pub async fn lies_beneath(&self) -> Result<Option<String>, Stop> {
+        let listed = |path| Look::ListBeneath {
+            path,
+            names: 1,
+            max: 20,
+        };
+        match self.look(listed).await? {
+            Ok(Seen::Names(listing)) if listing.names.is_empty() => Ok(None),
+            Ok(Seen::Names(listing)) => {
+                let names = listing.names.iter().map(|name| name.name.to_string_lossy());
+                Ok(Some(names.collect::<Vec<_>>().join(", ")))
+            }
+            Ok(other) => Err(Stop::ours("list beneath a mount", format!("{other:?}"))),
+            // The mount that holds it cannot be copied: its folder is not to be seen.
+            Err(_) => Ok(None),
+        }
+    }
+
     /// Publishes it once more at the same place, with the same request.
     ///
     /// # Errors
@@ -229,6 +246,8 @@ impl<'a> Published<'a> {
         };
         Ok(match written {
             Ok(_) => {
+                let (volume, check) = (self.staged.volume.id(), &self.cx().id);
+                self.cx().session.marks(marker, volume, check);
                 self.cx().fact(
                     "marker",
                     format!("{marker} written through {}", self.target.ours.display()),
@@ -275,10 +294,15 @@ impl<'a> Published<'a> {
                 "other bytes than the marker {marker} are in the volume at {}",
                 self.target.ours.display()
             ))),
-            None => Err(Stop::fail(format!(
-                "the marker {marker} is not in the volume at {}",
-                self.target.ours.display()
-            ))),
+            None => {
+                if let Some(other) = self.marked_by_another().await? {
+                    self.cx().fact("another volume", other);
+                }
+                Err(Stop::fail(format!(
+                    "the marker {marker} is not in the volume at {}",
+                    self.target.ours.display()
+                )))
+            }
         }
     }
 
@@ -294,6 +318,18 @@ impl<'a> Published<'a> {
             ))),
             _ => Ok(()),
         }
+    }
+
+    /// Whose markers are in the volume, where they are another volume's: this one was
+    /// swapped for it.
+    async fn marked_by_another(&self) -> Result<Option<String>, Stop> {
+        let listed = self.look(|path| Look::ReadDir { path, max: 200 }).await?;
+        let Ok(Seen::Names(listing)) = listed else {
+            return Ok(None);
+        };
+        let marked =
+            |file: &crate::node::look::Name| self.cx().session.marked(&file.name.to_string_lossy());
+        Ok(listing.names.iter().find_map(marked))
     }
 
     async fn read(&self, marker: &Marker) -> Result<Option<Vec<u8>>, Stop> {

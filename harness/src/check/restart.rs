@@ -43,6 +43,7 @@ impl Cx {
                 refused: false,
             });
         }
+        self.session.driver_disturbed(Some(&self.id)).await;
         let mut driver = self.session.our_driver()?.lock().await;
         if let Some(how) = driver.exited() {
             return Err(Stop::Blocked {
@@ -90,6 +91,7 @@ impl Cx {
     /// # Errors
     /// It cannot be stopped.
     pub async fn freeze_driver(&self) -> Result<Frozen, Stop> {
+        self.session.driver_disturbed(Some(&self.id)).await;
         let driver = self.session.our_driver()?.lock().await;
         let wrong = |why: &dyn std::fmt::Display| Stop::ours("stop the driver with SIGSTOP", why);
         let pid = driver.id().pid;

@@ -11,7 +11,7 @@ use super::step::Access;
 use super::stop::Stop;
 use super::volume::Volume;
 use crate::lab::OurPath;
-use crate::node::{self, DiskId, Look, LookError, Mount, MountTable, Seen};
+use crate::node::{self, BlockDevice, DiskId, Look, LookError, Mount, MountTable, Seen};
 
 /// What is at a target path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -250,6 +250,14 @@ pub(super) async fn own_disk(cx: &Cx, target: &OurPath) -> Result<Result<DiskId,
     Ok(Ok(device.disk))
 }
 
+/// The block device of this name below /dev, if it is one.
+fn disk_named(name: Option<&std::ffi::OsStr>) -> Option<BlockDevice> {
+    let dev = std::fs::read_to_string(Path::new("/sys/class/block").join(name?).join("dev"));
+    let dev = dev.ok()?;
+    let (major, minor) = dev.trim().split_once(':')?;
+    node::block_device(major.parse().ok()?, minor.parse().ok()?).ok()
+}
+
 /// The sequence numbers of the loop devices that are in use now.
 pub(super) fn disks() -> HashSet<DiskId> {
     node::loops()
@@ -280,13 +288,25 @@ pub(super) fn claim_disk(volume: &Volume<'_>, path: &OurPath) {
     for device in &loops {
         volume.cx.session.write_down(device);
     }
+    // Loop device or not: the kernel's log has its name.
+    let source = source.as_deref().map(Path::new);
+    let named = source.and_then(|path| path.strip_prefix("/dev").ok());
+    if let Some(disk) = disk_named(named.map(Path::as_os_str).or(as_node.as_deref())) {
+        volume.cx.session.kernel.carries(&disk, &volume.cx.id);
+        volume.with(
+            |claim| match claim.disks.iter().any(|known| known.id == disk.id) {
+                true => {}
+                false => claim.disks.push(disk),
+            },
+        );
+    }
     volume.with(|claim| {
         let Some(before) = &claim.loops_before else {
             return;
         };
         for device in loops {
             let named = std::ffi::OsString::from(format!("loop{}", device.number));
-            let is_it = source.as_deref() == Some(device.path().as_os_str())
+            let is_it = source == Some(device.path().as_path())
                 || mounted == Some(device.id.number)
                 || as_node.as_ref() == Some(&named);
             let known = claim.devices.iter().any(|d| d.id == device.id);

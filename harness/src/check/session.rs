@@ -5,15 +5,19 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use csi_proto::rpc;
 use csi_proto::v1;
 
+use super::accounts::Accounts;
+use super::accounts::Stray;
 use super::claims::VolumeClaim;
 use super::cx::Asked;
 use super::facts::Facts;
+use super::kernel::Kernel;
 use super::kind::Kind;
+use super::marker::Marker;
 use super::servers::Servers;
 use super::step::{Access, Step};
 use super::stop::Stop;
@@ -22,8 +26,8 @@ use super::wait::Patience;
 use super::watches::Watches;
 use crate::client::{Answer, Client, History, Reply};
 use crate::config::{Config, ParseError, expand};
-use crate::lab::{DriverProcess, Entry, Journal, Layout};
-use crate::node::{DiskId, LoopDevice, MountTable};
+use crate::lab::{DriverProcess, Entry, Journal, Layout, Tools};
+use crate::node::{DiskId, Execs, LoopDevice, MountTable};
 
 /// How long a look at an untrusted path may take.
 pub const LOOK: Duration = Duration::from_secs(10);
@@ -48,22 +52,37 @@ pub struct Session {
     pub driver: Option<tokio::sync::Mutex<DriverProcess>>,
     /// The watch over mounts, for the whole run.
     pub watches: Option<Watches>,
+    /// The watch over what the driver starts, for the whole run.
+    pub execs: Option<Execs>,
+    /// The folder of a driver that we started ourselves.
+    pub driver_folder: Option<PathBuf>,
+    /// When the run began.
+    pub(super) began: SystemTime,
+    pub(super) kernel: Kernel,
     /// The NFS servers of the lab, where the configuration names them and the host
     /// can.
     pub servers: Option<Arc<Servers>>,
     /// The scratch file system that a driver of our own works on.
     pub scratch: Option<PathBuf>,
+    /// The wrappers in the `PATH` of a driver that we started.
+    pub tools: Option<Tools>,
     /// Set when no more cases are to be started.
     pub interrupted: Arc<AtomicBool>,
     /// Where what was made is written down for the next run, should this one be
     /// killed.
     pub journal: Option<Arc<Journal>>,
+    /// Which mounts were asked for.
+    pub(super) accounts: Accounts,
     /// Loop devices that are in the journal.
     journalled: Mutex<HashSet<DiskId>>,
     /// The volume that each loop device was first seen to carry.
     carries: Mutex<HashMap<DiskId, u64>>,
     /// What stayed or came late, for the judgement of the run.
     left: Mutex<Vec<String>>,
+    /// Mounts that came and went, and nobody had asked.
+    strays: Mutex<Vec<Stray>>,
+    /// Which volume each marker was written to, and by which check.
+    marks: Mutex<HashMap<String, (String, String)>>,
     /// Steps that a volume of this access type went through.
     worked: Mutex<HashSet<(Step, Access)>>,
     /// Access types of which a volume was asked for.
@@ -99,13 +118,21 @@ impl Session {
             layout,
             driver: driver.map(tokio::sync::Mutex::new),
             watches: None,
+            execs: None,
+            driver_folder: None,
+            began: SystemTime::now(),
+            kernel: Kernel::listen(),
             servers: None,
             scratch: None,
+            tools: None,
             interrupted: Arc::default(),
             journal: None,
+            accounts: Accounts::default(),
             journalled: Mutex::default(),
             carries: Mutex::default(),
             left: Mutex::default(),
+            strays: Mutex::default(),
+            marks: Mutex::default(),
             worked: Mutex::default(),
             tried: Mutex::default(),
             doubts: Mutex::default(),
@@ -462,6 +489,36 @@ impl Session {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(what);
+    }
+
+    /// Looks for mounts that came and went without being asked for, before anything is
+    /// taken away by force; they are for the judgement of the run.
+    pub async fn settle_accounts(&self) {
+        let strays = self.find_strays().await;
+        *self.strays.lock().unwrap_or_else(PoisonError::into_inner) = strays;
+    }
+
+    /// Mounts that came and went at our places, and no call accounts for them.
+    pub fn strays(&self) -> Vec<Stray> {
+        self.strays
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Remembers what a marker was written to.
+    pub(super) fn marks(&self, marker: &Marker, volume: String, check: &str) {
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        marks.insert(marker.file(), (volume, check.to_owned()));
+    }
+
+    /// Whose marker has this file, in words.
+    pub(super) fn marked(&self, file: &str) -> Option<String> {
+        let marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        let (volume, check) = marks.get(file)?;
+        Some(format!(
+            "the marker of volume {volume}, of {check}, is there"
+        ))
     }
 
     /// What stayed at the end of the run, or came late, in words.

@@ -68,7 +68,7 @@ impl<'a> Staged<'a> {
                 .map(|p| p.drivers.clone())
                 .unwrap_or_default(),
             volume_capability: Some(self.volume.capability()),
-            secrets: cx.session.secrets("NodeStageVolume"),
+            secrets: cx.secrets("NodeStageVolume"),
             volume_context: context.into_iter().collect(),
         }
     }
@@ -112,6 +112,10 @@ impl<'a> Staged<'a> {
         let Some(path) = &self.path else { return };
         self.volume.with(|claim| {
             claim.loops_before.get_or_insert_with(see::disks);
+            self.volume
+                .cx
+                .session
+                .opened(path, claim, &self.volume.cx.id);
             if !claim.staged.contains(path) {
                 claim.staged.push(path.clone());
             }
@@ -122,6 +126,10 @@ impl<'a> Staged<'a> {
     pub(super) fn claims_target(&self, target: &OurPath) {
         self.volume.with(|claim| {
             claim.loops_before.get_or_insert_with(see::disks);
+            self.volume
+                .cx
+                .session
+                .opened(target, claim, &self.volume.cx.id);
             for list in [&mut claim.published, &mut claim.targets] {
                 if !list.contains(target) {
                     list.push(target.clone());
@@ -278,6 +286,8 @@ impl<'a> Staged<'a> {
             .layout
             .target("v", &number.to_string(), name, self.volume.access())
             .map_err(|e| Stop::ours("make the parent of a target path", e))?;
+        let mut volume_context = context.into_iter().collect();
+        cx.with_token(&mut volume_context);
         let request = v1::NodePublishVolumeRequest {
             volume_id: self.volume.id(),
             publish_context: attached.into_iter().collect(),
@@ -289,8 +299,8 @@ impl<'a> Staged<'a> {
             target_path: target.drivers.clone(),
             volume_capability: Some(self.volume.capability()),
             readonly: false,
-            secrets: cx.session.secrets("NodePublishVolume"),
-            volume_context: context.into_iter().collect(),
+            secrets: cx.secrets("NodePublishVolume"),
+            volume_context,
         };
         Ok((request, target))
     }

@@ -22,6 +22,14 @@ pub enum Step {
     Create,
     /// `DeleteVolume`.
     Delete,
+    /// `CreateSnapshot`.
+    Snapshot,
+    /// `DeleteSnapshot`.
+    DeleteSnapshot,
+    /// `CreateVolume` from a snapshot.
+    Restore,
+    /// `CreateVolume` from another volume.
+    Clone,
     /// `ControllerPublishVolume`.
     Attach,
     /// `ControllerUnpublishVolume`.
@@ -44,7 +52,7 @@ pub enum Step {
 
 impl Step {
     /// Every step there is.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 26] = [
         Self::Answers,
         Self::Alive,
         Self::Speaks,
@@ -52,6 +60,10 @@ impl Step {
         Self::Propagates,
         Self::Create,
         Self::Delete,
+        Self::Snapshot,
+        Self::DeleteSnapshot,
+        Self::Restore,
+        Self::Clone,
         Self::Attach,
         Self::Detach,
         Self::Stage(Access::Mount),
@@ -89,6 +101,10 @@ impl fmt::Display for Step {
             Self::Propagates => f.write_str("mount propagation"),
             Self::Create => f.write_str("CreateVolume"),
             Self::Delete => f.write_str("DeleteVolume"),
+            Self::Snapshot => f.write_str("CreateSnapshot"),
+            Self::DeleteSnapshot => f.write_str("DeleteSnapshot"),
+            Self::Restore => f.write_str("CreateVolume from a snapshot"),
+            Self::Clone => f.write_str("CreateVolume from a volume"),
             Self::Attach => f.write_str("ControllerPublishVolume"),
             Self::Detach => f.write_str("ControllerUnpublishVolume"),
             Self::Stage(access) => write!(f, "NodeStageVolume ({access})"),

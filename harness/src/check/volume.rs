@@ -8,6 +8,7 @@ use csi_proto::v1::controller_service_capability::rpc::Type as ControllerRpc;
 use csi_proto::v1::volume_capability::access_mode::Mode;
 
 use super::claims::VolumeClaim;
+use super::content::Source;
 use super::create;
 use super::cx::{Asked, Cx};
 use super::hooks;
@@ -32,6 +33,12 @@ pub struct Want {
     pub fresh: bool,
     /// One byte more than a round size.
     pub odd_size: bool,
+    /// Its size in bytes; none: the user's.
+    pub bytes: Option<i64>,
+    /// The most that it may have, in bytes; none: the user's.
+    pub limit: Option<i64>,
+    /// What it is made from.
+    pub source: Option<Source>,
     /// The NFS server of the lab's that it lies on; none: the one for all.
     pub server: Option<u32>,
     /// Its share on that server; none: the first.
@@ -48,6 +55,9 @@ impl Want {
             more_flags: Vec::new(),
             fresh: false,
             odd_size: false,
+            bytes: None,
+            limit: None,
+            source: None,
             server: None,
             share: None,
         }
@@ -61,10 +71,26 @@ impl Want {
         }
     }
 
+    /// One that was never used where the driver creates volumes, else any.
+    pub fn fresh_if_created(cx: &Cx) -> Self {
+        Self {
+            fresh: cx.facts().creates(),
+            ..Self::any()
+        }
+    }
+
     /// The same, of a size that is no round number.
     pub fn odd_size(self) -> Self {
         Self {
             odd_size: true,
+            ..self
+        }
+    }
+
+    /// The same, of this many bytes.
+    pub fn bytes(self, bytes: i64) -> Self {
+        Self {
+            bytes: Some(bytes),
             ..self
         }
     }
@@ -153,7 +179,7 @@ impl<'a> Volume<'a> {
         Ok(Self::claim(cx, claim))
     }
 
-    fn claim(cx: &'a Cx, claim: VolumeClaim) -> Self {
+    pub(super) fn claim(cx: &'a Cx, claim: VolumeClaim) -> Self {
         let mut claims = cx.claims();
         claims.volumes.push(claim);
         Self {
@@ -170,7 +196,10 @@ impl<'a> Volume<'a> {
         if asked.refusal().is_some() {
             volume.with(|claim| claim.name = None);
         }
-        let response = asked.ok_or_declined(cx, Step::Create, access)?;
+        let response = match volume.creation() {
+            Step::Create => asked.ok_or_declined(cx, Step::Create, access)?,
+            step => asked.ok_or(cx, step)?,
+        };
         volume.is_made(response).await?;
         Ok(volume)
     }
@@ -189,18 +218,24 @@ impl<'a> Volume<'a> {
         Ok(Self::claim(cx, claim))
     }
 
+    /// The step that its creation is.
+    fn creation(&self) -> Step {
+        let source = self.with(|claim| claim.want.source.clone());
+        source.as_ref().map_or(Step::Create, Source::step)
+    }
+
     /// `CreateVolume` answered OK.
     pub(super) async fn is_made(&self, response: v1::CreateVolumeResponse) -> Result<(), Stop> {
-        let cx = self.cx;
+        let (cx, step) = (self.cx, self.creation());
         let Some(made) = response.volume.filter(|made| !made.volume_id.is_empty()) else {
-            return Err(cx.blame(Step::Create, "CreateVolume answered OK without a volume id"));
+            return Err(cx.blame(step, "CreateVolume answered OK without a volume id"));
         };
         self.with(|claim| {
             claim.id = Some(made.volume_id.clone());
             claim.capacity = made.capacity_bytes;
             claim.context = made.volume_context.clone().into_iter().collect();
         });
-        cx.session.works(Step::Create, self.access());
+        cx.session.works(step, self.access());
         cx.session.write_down_volume(
             &made.volume_id,
             &self.with(|claim| claim.name.clone()).unwrap_or_default(),
@@ -299,7 +334,7 @@ impl<'a> Volume<'a> {
             node_id: node.unwrap_or_default(),
             volume_capability: Some(self.capability()),
             readonly: false,
-            secrets: self.cx.session.secrets("ControllerPublishVolume"),
+            secrets: self.cx.secrets("ControllerPublishVolume"),
             volume_context: self
                 .with(|claim| claim.context.clone())
                 .into_iter()
@@ -338,7 +373,7 @@ impl<'a> Volume<'a> {
         v1::ControllerUnpublishVolumeRequest {
             volume_id: self.id(),
             node_id: node.map(|info| info.node_id.clone()).unwrap_or_default(),
-            secrets: self.cx.session.secrets("ControllerUnpublishVolume"),
+            secrets: self.cx.secrets("ControllerUnpublishVolume"),
         }
     }
 
@@ -363,7 +398,7 @@ impl<'a> Volume<'a> {
                 .collect(),
             volume_capabilities: vec![self.capability()],
             parameters: create::filled(self.cx, &claim, &config.parameters)?,
-            secrets: self.cx.session.secrets("ValidateVolumeCapabilities"),
+            secrets: self.cx.secrets("ValidateVolumeCapabilities"),
             ..Default::default()
         })
     }
@@ -412,7 +447,7 @@ impl<'a> Volume<'a> {
     pub fn delete_request(&self) -> v1::DeleteVolumeRequest {
         v1::DeleteVolumeRequest {
             volume_id: self.id(),
-            secrets: self.cx.session.secrets("DeleteVolume"),
+            secrets: self.cx.secrets("DeleteVolume"),
         }
     }
 

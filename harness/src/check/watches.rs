@@ -23,6 +23,26 @@ pub(super) struct Moment {
     drivers: Option<Cursor>,
 }
 
+/// Whose mount namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    /// That in which a kubelet would look.
+    Ours,
+    /// The driver's, where it has one of its own.
+    Drivers,
+}
+
+impl Moment {
+    /// Whether the event at this place of a timeline came after this moment.
+    pub(super) fn is_before(&self, side: Side, at: usize) -> bool {
+        let cursor = match side {
+            Side::Ours => self.ours,
+            Side::Drivers => self.drivers,
+        };
+        cursor.is_some_and(|cursor| cursor.is_before(at))
+    }
+}
+
 /// A mount that was absent at one moment, and is or was there afterwards.
 #[derive(Debug, Clone)]
 pub(super) struct Came {
@@ -54,6 +74,14 @@ impl Watches {
             ours: Watch::start_at(Namespace::Ours, How::Auto, ours)?,
             drivers: there,
         })
+    }
+
+    /// The watch of a namespace, where there is one.
+    pub(super) fn side(&self, side: Side) -> Option<&Watch> {
+        match side {
+            Side::Ours => Some(&self.ours),
+            Side::Drivers => self.drivers.as_ref(),
+        }
     }
 
     /// How, in words, for the scope of a report.
@@ -121,7 +149,7 @@ impl Came {
 }
 
 /// `mount.nfs (pid 17), child of systemd (pid 1): mount.nfs 10.0.0.2:/share /target`
-fn in_words(doer: &Doer) -> String {
+pub(super) fn in_words(doer: &Doer) -> String {
     let parent = doer.parents.first();
     let parent = parent.map(|p| format!(", child of {} (pid {})", p.comm, p.id.pid));
     let words: Vec<_> = doer

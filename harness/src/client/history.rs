@@ -196,6 +196,12 @@ impl History {
         self.lock().calls
     }
 
+    /// Calls made so far by checks, and not by the harness itself.
+    pub fn calls_by_checks(&self) -> u64 {
+        let inner = self.lock();
+        inner.calls - inner.by_check.get("").copied().unwrap_or_default()
+    }
+
     /// Calls made so far by one check.
     pub fn calls_of(&self, check: &str) -> u64 {
         self.lock().by_check.get(check).copied().unwrap_or_default()

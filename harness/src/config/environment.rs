@@ -33,6 +33,10 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
         "CSI_CONFORMANCE_DEADLINE",
         "deadline: of every call that has none of its own",
     ),
+    (
+        "CSI_CONFORMANCE_QUIET_PERIOD",
+        "quiet_period: how long to wait at the end for what comes late",
+    ),
 ];
 
 /// One variable; none where it is not set or empty.
@@ -71,6 +75,9 @@ pub(super) fn overlay(
     }
     if let Some(deadline) = read(environment, "CSI_CONFORMANCE_DEADLINE", parse_duration)? {
         config.deadline = deadline;
+    }
+    if let Some(quiet) = read(environment, "CSI_CONFORMANCE_QUIET_PERIOD", parse_duration)? {
+        config.quiet_period = Some(quiet);
     }
     if let Some(allow) = read(environment, "CSI_CONFORMANCE_ALLOW", consents)? {
         config.allow = Some(allow);

@@ -168,15 +168,10 @@ impl Config {
     }
 
     /// How long to wait, once for all checks, for what comes late. Where the user
-    /// said nothing: two seconds; half a minute where NFS servers come back, whose
-    /// clients ask again after 1, 2, 4, 8 … s (mount.nfs, `bg`), and which is what
-    /// the kubelet is given to notice.
-    pub fn quiet(&self, with_servers: bool) -> Duration {
-        let usual = match with_servers {
-            true => Duration::from_secs(30),
-            false => Duration::from_secs(2),
-        };
-        self.quiet_period.unwrap_or(usual)
+    /// said nothing: half a minute, which is what the kubelet is given to notice, and
+    /// in which an NFS client asks again after 1, 2, 4, 8 … s (mount.nfs, `bg`).
+    pub fn quiet(&self) -> Duration {
+        self.quiet_period.unwrap_or(Duration::from_secs(30))
     }
 
     /// Whether volumes lie on NFS servers that we are to make.
@@ -188,10 +183,14 @@ impl Config {
         })
     }
 
-    /// Whether a volume of the user's has its share on such a server in its context.
-    pub fn names_nfs_share_in_context(&self) -> bool {
-        let mut contexts = self.volumes.iter().map(|volume| &volume.context);
-        contexts.any(|context| sections::map_names(context, NFS_SHARE))
+    /// Whether it is the `volume_context` that says what data a volume holds: the user
+    /// says so, or has volumes with a context of their own each.
+    pub fn context_decides(&self) -> bool {
+        let mut values = self
+            .volumes
+            .iter()
+            .flat_map(|volume| volume.context.values());
+        self.volume.context_decides || values.any(|value| sections::is_template(value))
     }
 
     /// How long a call of one method (`NodePublishVolume`) may take.

@@ -72,6 +72,10 @@ pub struct VolumeSettings {
     pub mount_flags: Vec<String>,
     /// `MountVolume.volume_mount_group`, a group id as Kubernetes sends it.
     pub mount_group: Option<String>,
+    /// What data a volume holds is said by its `volume_context`, and not by its id
+    /// alone: two volumes with one id and two contexts are two volumes. So it is of
+    /// volumes of the user's whose context is a template (`${n}`), without being said.
+    pub context_decides: bool,
 }
 
 impl Default for VolumeSettings {
@@ -84,6 +88,7 @@ impl Default for VolumeSettings {
             access_modes: vec![AccessMode::SingleNodeWriter],
             mount_flags: Vec::new(),
             mount_group: None,
+            context_decides: false,
         }
     }
 }
@@ -167,6 +172,13 @@ pub fn expand_map(map: &StringMap, values: &[(&str, &str)]) -> Result<StringMap,
 /// Whether a value of the map names this variable.
 pub(super) fn map_names(map: &StringMap, variable: &str) -> bool {
     map.values().any(|value| names(value, variable))
+}
+
+/// Whether a value differs from volume to volume.
+pub(super) fn is_template(value: &str) -> bool {
+    super::VOLUME_VARIABLES
+        .iter()
+        .any(|variable| *variable != super::NFS_SERVER && names(value, variable))
 }
 
 /// `paths:`, where the volumes are staged and published. All are absolute.

@@ -34,6 +34,11 @@ pub(super) enum Errand<'a> {
     HoldOpen { path: &'a CStr },
     /// Make the folder the working directory, and stay.
     HoldDirectory { path: &'a CStr },
+    /// Map the file into memory, close it, and stay.
+    HoldMapped { path: &'a CStr },
+    /// Take a copy of the mount namespace, in which later unmounts are not seen, and
+    /// stay in it.
+    HoldNamespace,
 }
 
 /// A child on its errand.
@@ -196,6 +201,8 @@ fn run(errand: &Errand<'_>, line: RawFd) -> ! {
         }
         // SAFETY: the path is a C string.
         Errand::HoldDirectory { path } => (unsafe { libc::chdir(path.as_ptr()) } == 0, true),
+        Errand::HoldMapped { path } => (map(path), true),
+        Errand::HoldNamespace => (leave_namespace(), true),
     };
     let errno = if done { 0 } else { Errno::last_raw() };
     let said = errno.to_ne_bytes();
@@ -221,6 +228,38 @@ fn close_others(line: RawFd) {
             libc::syscall(libc::SYS_close_range, 0_u32, line - 1, 0_u32);
         }
         libc::syscall(libc::SYS_close_range, line + 1, u32::MAX, 0_u32);
+    }
+}
+
+/// A mapping keeps the file's mount busy with no descriptor open.
+fn map(path: &CStr) -> bool {
+    let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
+    // SAFETY: the path is a C string; what is mapped is never looked at.
+    unsafe {
+        let file = libc::open(path.as_ptr(), flags);
+        if file < 0 {
+            return false;
+        }
+        let at = libc::mmap(
+            std::ptr::null_mut(),
+            512,
+            libc::PROT_READ,
+            libc::MAP_SHARED,
+            file,
+            0,
+        );
+        at != libc::MAP_FAILED && libc::close(file) == 0
+    }
+}
+
+fn leave_namespace() -> bool {
+    let none = std::ptr::null();
+    let private = libc::MS_REC | libc::MS_PRIVATE;
+    // SAFETY: plain system calls; the path is a C string, and null means no source,
+    // type or data.
+    unsafe {
+        libc::unshare(libc::CLONE_NEWNS) == 0
+            && libc::mount(none, c"/".as_ptr(), none, private, none.cast()) == 0
     }
 }
 

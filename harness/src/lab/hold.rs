@@ -38,6 +38,24 @@ impl Holder {
         Self::send(&Errand::HoldDirectory { path: &held }, path)
     }
 
+    /// Has a file mapped into its memory, and no descriptor of it.
+    ///
+    /// # Errors
+    /// It cannot be opened or mapped, or not in time.
+    pub fn mapped(path: &Path) -> io::Result<Self> {
+        let held = c_path(path)?;
+        Self::send(&Errand::HoldMapped { path: &held }, path)
+    }
+
+    /// Lives in a copy of our mount namespace, in which what is unmounted here stays
+    /// mounted: as a container does that was started meanwhile.
+    ///
+    /// # Errors
+    /// unshare(2) is refused, or does not return in time.
+    pub fn namespace() -> io::Result<Self> {
+        Self::send(&Errand::HoldNamespace, Path::new("a mount namespace"))
+    }
+
     fn send(errand: &Errand<'_>, path: &Path) -> io::Result<Self> {
         let child = Child::send(errand)?;
         match child.answer(PATIENCE) {

@@ -48,11 +48,21 @@ impl KernelLog {
     /// # Errors
     /// `PermissionDenied` where the log is restricted and we lack CAP_SYSLOG.
     pub fn at_end() -> io::Result<Self> {
-        let failed = |e: io::Error| about(Path::new(KMSG), &e);
+        let mut log = Self::from_start()?;
+        log.file
+            .seek(SeekFrom::End(0))
+            .map_err(|e| about(Path::new(KMSG), &e))?;
+        Ok(log)
+    }
+
+    /// A cursor before the oldest record that the kernel still has.
+    ///
+    /// # Errors
+    /// `PermissionDenied` where the log is restricted and we lack CAP_SYSLOG.
+    pub fn from_start() -> io::Result<Self> {
         let mut options = File::options();
         options.read(true).custom_flags(libc::O_NONBLOCK);
-        let mut file = options.open(KMSG).map_err(failed)?;
-        file.seek(SeekFrom::End(0)).map_err(failed)?;
+        let file = options.open(KMSG).map_err(|e| about(Path::new(KMSG), &e))?;
         Ok(Self { file })
     }
 

@@ -67,7 +67,9 @@ pub enum Look {
         /// The most names to give back (see also [`Listing::truncated`]).
         max: usize,
     },
-    /// pread(2) of a file, never waiting for the other end of a FIFO.
+    /// pread(2) of a file, never waiting for the other end of a FIFO. Its clean pages
+    /// are dropped from the cache first (posix_fadvise(2)), so that the disk or the
+    /// server is asked.
     ReadFile {
         /// The file.
         path: PathBuf,
@@ -87,6 +89,17 @@ pub enum Look {
         /// file directly in the mount point.
         names: usize,
         /// How many bytes at most; no more than [`MAX_BYTES`].
+        max: usize,
+    },
+    /// getdents64(2) of a folder as [`Look::ReadBeneath`] reads a file: without what is
+    /// mounted on it.
+    ListBeneath {
+        /// The folder, as if nothing were mounted over it.
+        path: PathBuf,
+        /// How many names of the path lie below the folder that is copied: 1 for the
+        /// mount point itself.
+        names: usize,
+        /// The most names to give back.
         max: usize,
     },
     /// Writes a marker to a regular file, from its first byte on.
@@ -173,6 +186,7 @@ impl Look {
             | Look::ReadDir { path, .. }
             | Look::ReadFile { path, .. }
             | Look::ReadBeneath { path, .. }
+            | Look::ListBeneath { path, .. }
             | Look::WriteFile { path, .. }
             | Look::SetMode { path, .. }
             | Look::Remove { path }

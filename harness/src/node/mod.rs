@@ -9,10 +9,14 @@
 //! | [`block`] | which block device is behind a number, and is it still the same one? |
 //! | [`mod@loops`] | which loop devices are there, and what is behind them? |
 //! | [`process`] | who is that process, does it still live, what does it hold? |
+//! | [`mod@execs`] | which programs does a process start, and with which words? |
+//! | [`held`] | which new files hold these bytes? |
 //! | [`klog`] | what has the kernel logged since? |
 //! | [`host`] | what can this host do? |
 
 pub mod block;
+pub mod execs;
+pub mod held;
 pub mod host;
 pub mod klog;
 pub mod look;
@@ -24,6 +28,7 @@ pub mod superblock;
 pub mod watch;
 
 pub use block::{BlockDevice, DiskId, block_device};
+pub use execs::{Execs, Ran};
 pub use host::{Feature, Host};
 pub use klog::KernelLog;
 pub use look::{Look, LookError, Seen};

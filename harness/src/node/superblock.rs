@@ -15,6 +15,19 @@ pub fn at_head(bytes: &[u8]) -> Option<&'static str> {
     (bytes.get(1080..1082)? == [0x53, 0xEF]).then_some("ext4")
 }
 
+/// The UUID of that file system (ext4: `s_uuid`, at byte 1128; XFS: `sb_uuid`, at
+/// byte 32), in the form in which the kernel logs it.
+pub fn uuid(bytes: &[u8]) -> Option<String> {
+    let at = match at_head(bytes)? {
+        "xfs" => 32,
+        _ => 1128,
+    };
+    let hex = |part: &[u8]| part.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let uuid = bytes.get(at..at + 16)?;
+    let parts = [0..4, 4..6, 6..8, 8..10, 10..16].map(|part| hex(&uuid[part]));
+    Some(parts.join("-"))
+}
+
 /// Whether the bytes from [`BTRFS_AT`] on are a superblock of btrfs.
 pub fn is_btrfs(bytes: &[u8]) -> bool {
     bytes.get(0x40..0x48) == Some(b"_BHRfS_M".as_slice())
@@ -30,7 +43,14 @@ mod tests {
         assert_eq!(at_head(&disk), None);
         disk[1080..1082].copy_from_slice(&[0x53, 0xEF]);
         assert_eq!(at_head(&disk), Some("ext4"));
+        disk[1128..1144].copy_from_slice(&[0xab; 16]);
+        let of_ext4 = uuid(&disk);
+        assert_eq!(
+            of_ext4.as_deref(),
+            Some("abababab-abab-abab-abab-abababababab")
+        );
         disk[..4].copy_from_slice(b"XFSB");
+        assert_ne!(uuid(&disk), of_ext4);
         assert_eq!(at_head(&disk), Some("xfs"));
         assert_eq!(at_head(&[]), None);
         disk[0x40..0x48].copy_from_slice(b"_BHRfS_M");

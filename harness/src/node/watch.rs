@@ -123,6 +123,12 @@ pub struct Cursor(usize);
 impl Cursor {
     /// Before the first event.
     pub const START: Self = Self(0);
+
+    /// Whether the event at this place of the timeline, counted from its start, comes
+    /// behind the cursor.
+    pub fn is_before(self, event: usize) -> bool {
+        self.0 <= event
+    }
 }
 
 /// How long an answer of the watch's thread may take, and its end. It takes as

@@ -63,7 +63,7 @@ impl Engine {
     /// Runs what is planned, and tells of each check as soon as it is settled.
     pub async fn run(mut self, plan: Plan) -> Finished {
         self.rounds = Rounds::of(&plan);
-        let mut phases: [VecDeque<Planned>; 4] = Default::default();
+        let mut phases: [VecDeque<Planned>; 5] = Default::default();
         for case in plan.cases {
             match &case.skip {
                 Some(skip) => {
@@ -73,7 +73,7 @@ impl Engine {
                 None => phases[case.check.phase as usize].push_back(case),
             }
         }
-        let [first, together, mut alone, last] = phases;
+        let [first, together, mut alone, quiet, last] = phases;
         // One after the other, so the owners come first here too.
         alone
             .make_contiguous()
@@ -81,7 +81,7 @@ impl Engine {
         self.phase(first, self.jobs, Phase::First).await;
         self.phase(together, self.jobs, Phase::Together).await;
         self.phase(alone, 1, Phase::Alone).await;
-        self.close().await;
+        self.close(quiet).await;
         // What judges the run is asked even of a driver that is gone.
         if self.gone.take().is_some() {
             self.session.history().gone();
@@ -319,9 +319,16 @@ impl Engine {
 
     /// After the last case: a quiet period passes, and shows what came late; the
     /// volumes that served many are deleted, and one more look shows what is left.
-    async fn close(&mut self) {
-        self.session.quiet_period().await;
+    async fn close(&mut self, quiet: VecDeque<Planned>) {
+        let session = self.session.clone();
+        let at_once = quiet.len().max(1);
+        // Nobody waits for what nothing could bring.
+        if session.history().calls_by_checks() > 0 || !quiet.is_empty() {
+            let waiting = self.phase(quiet, at_once, Phase::Quiet);
+            tokio::join!(session.quiet_period(), waiting);
+        }
         self.judge_what_came_late().await;
+        self.session.settle_accounts().await;
         let stayed = self.session.close(self.gone.is_some()).await;
         for (step, mut entry) in stayed {
             entry.owner = step

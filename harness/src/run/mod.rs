@@ -7,6 +7,7 @@ mod room;
 mod rounds;
 mod settle;
 mod setup;
+mod tools;
 mod wave;
 
 pub use conduct::{Preview, Request, conduct, plan, preview};

@@ -9,13 +9,15 @@ use std::time::Duration;
 use csi_proto::rpc::{self, Rpc};
 use csi_proto::v1;
 
+use super::tools;
 use crate::check::{Facts, Patience, Servers, Session, Watches};
 use crate::client::{Answer, Client, Deadlines, History};
 use crate::config::{Config, Endpoint, expand};
 use crate::lab::{
-    DriverCommand, DriverProcess, Entry, Form, Layout, PathMap, Roots, RunFolder, nfs_missing,
+    DriverCommand, DriverProcess, Entry, Form, Layout, PathMap, Roots, RunFolder, Tools,
+    nfs_missing,
 };
-use crate::node::{self, Host, MountTable, ProcessId};
+use crate::node::{self, Execs, Host, MountTable, ProcessId};
 
 /// How a run is set up, beside the configuration.
 #[derive(Debug, Clone, Default)]
@@ -74,7 +76,8 @@ pub async fn connect(
         folder.journal().write(&entry).map_err(|e| wrong(&e))?;
     }
     let (servers, no_nfs_lab) = nfs_lab(&config, setup, folder).await;
-    let mut driver = start(&config, setup, folder)?;
+    let tools = tools::lay(&config, setup.our_own_driver, folder)?;
+    let mut driver = start(&config, setup, folder, tools.as_ref())?;
     let ours = driver.as_ref().map(|d| Endpoint::Unix(d.socket()));
     let controller = config.controller().cloned().or_else(|| ours.clone());
     let node = config.node().cloned().or(ours);
@@ -127,6 +130,7 @@ pub async fn connect(
     );
     session.servers = servers;
     session.scratch.clone_from(&setup.scratch);
+    session.tools = tools;
     session.interrupted = setup.interrupted.clone();
     session.journal = Some(folder.journal().clone());
     session.facts.no_driver_namespace = no_namespace(&session).await;
@@ -134,6 +138,11 @@ pub async fn connect(
         .await
         .is_some_and(|(theirs, ours)| theirs == ours);
     session.watches = watches(&session).await;
+    session.execs = execs(&session).await;
+    session.driver_folder = session
+        .driver
+        .as_ref()
+        .map(|_| driver_folder(setup, folder));
     Ok(session)
 }
 
@@ -168,16 +177,13 @@ fn start(
     config: &Config,
     setup: &Setup,
     folder: &RunFolder,
+    tools: Option<&Tools>,
 ) -> Result<Option<DriverProcess>, SetupError> {
     if config.driver.command.is_empty() {
         return Ok(None);
     }
     let wrong = |e: &dyn std::fmt::Display| SetupError::Start(e.to_string());
-    let state = setup
-        .scratch
-        .as_deref()
-        .unwrap_or(folder.path())
-        .join("driver");
+    let state = driver_folder(setup, folder);
     std::fs::create_dir_all(&state)
         .map_err(|e| wrong(&format!("mkdir {}: {e}", state.display())))?;
     let socket_folder = folder.path().join("s");
@@ -200,13 +206,16 @@ fn start(
         .iter()
         .map(fill)
         .collect::<Result<Vec<_>, _>>()?;
-    let environment = config
+    let mut environment = config
         .driver
         .env
         .expose()
         .iter()
         .map(|(name, value)| Ok((OsString::from(name), fill(value)?)))
         .collect::<Result<Vec<_>, SetupError>>()?;
+    if let Some(tools) = tools {
+        tools.put_before(&mut environment);
+    }
     let command = DriverCommand {
         command,
         environment,
@@ -215,6 +224,15 @@ fn start(
     DriverProcess::start(command)
         .map(Some)
         .map_err(|e| wrong(&e))
+}
+
+/// The folder for the state of a driver that we start.
+fn driver_folder(setup: &Setup, folder: &RunFolder) -> PathBuf {
+    setup
+        .scratch
+        .as_deref()
+        .unwrap_or(folder.path())
+        .join("driver")
 }
 
 async fn last_words(driver: &mut DriverProcess) -> String {
@@ -381,6 +399,14 @@ async fn watches(session: &Session) -> Option<Watches> {
     )
     .inspect_err(|error| tracing::warn!(%error, "mounts are not watched"))
     .ok()
+}
+
+/// The watch over what the driver starts, where its process is known.
+async fn execs(session: &Session) -> Option<Execs> {
+    let driver = ProcessId::of(session.driver_pid().await?).ok()?;
+    Execs::watch(driver)
+        .inspect_err(|error| tracing::info!(%error, "what the driver starts is not watched"))
+        .ok()
 }
 
 /// In words, for the scope of the report.

@@ -231,9 +231,11 @@ fn unmount_symlink(folder: &Path) -> Tried {
 fn holder(folder: &Path) -> Tried {
     ours_and_volume(folder)?;
     let target = folder.join("ours/a/b");
-    for hold in [Holder::working_directory, |path: &Path| {
-        Holder::open_file(&path.join("data"))
-    }] {
+    for hold in [
+        Holder::working_directory,
+        |path: &Path| Holder::open_file(&path.join("data")),
+        |path: &Path| Holder::mapped(&path.join("data")),
+    ] {
         bind(&folder.join("volume"), &target)?;
         let holder = hold(&target)?;
         let id = holder.id()?;

@@ -298,6 +298,10 @@ async fn keeps_secrets(cx: &Cx) -> Checked {
             named(call)
         )));
     }
+    let owned: Vec<_> = long.iter().map(|secret| (*secret).to_owned()).collect();
+    if let Some(place) = cx.session().in_arguments(&owned) {
+        return Err(Stop::fail(format!("a secret stands {place}")));
+    }
     let Some(output) = cx.session().driver_output().await else {
         return Ok(());
     };

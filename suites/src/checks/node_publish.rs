@@ -167,6 +167,7 @@ check! {
     STAYS_AS_IT_WAS = "node-publish.stays-as-it-was",
     clauses: [spec::NODE_PUBLISH_MOUNT_AT_TARGET, spec::NODE_PUBLISH_NO_MOUNT_STACK],
     needs: Need::ANY_VOLUME,
+    phase: Quiet,
     axes: [Kind],
     volumes: 1, calls: 12,
     look_at: "what still runs after the answer: a helper, a retry, a time-out that gave up waiting",
@@ -176,7 +177,7 @@ check! {
 async fn stays_as_it_was(cx: &Cx) -> Checked {
     let staged = cx.volume(Want::any()).await?.stage().await?;
     let target = staged.publish("a").await?;
-    let at_ok = target.mounts("at OK").await?;
+    let at_ok = target.standing("at OK").await?;
     target.quiet_period().await;
     target
         .is_as_it_was(&at_ok, "after the quiet period")

@@ -48,7 +48,7 @@ check! {
     /// by its id alone gives the second user the data of the first.
     CONTEXT_DECIDES = "node-publish.context-decides",
     clauses: [spec::NODE_PUBLISH_CONTEXT_DECIDES, spec::NODE_PUBLISH_ISOLATION],
-    needs: Need::All(&[Need::MOUNT, Need::NfsByContext]),
+    needs: Need::All(&[Need::MOUNT, Need::ContextDecides]),
     volumes: 2, calls: 30,
     seen_in: ["kubernetes-csi/csi-driver-smb#675" => "a container was shown another PV's data",
               "kubernetes-csi/csi-driver-smb#353" => "a mount was used again for a later PV of the same share",
@@ -59,6 +59,9 @@ check! {
 
 async fn context_decides(cx: &Cx) -> Checked {
     let (one, other) = (cx.volume(Want::any()).await?, cx.volume(Want::any()).await?);
+    if !one.differs_in_context(&other) {
+        return Err(Stop::not_offered("volumes that differ in their context"));
+    }
     let (red, blue) = (Marker::new()?, Marker::new()?);
     for (volume, marker) in [(one, &red), (other, &blue)] {
         let staged = volume.stage().await?;
@@ -67,13 +70,12 @@ async fn context_decides(cx: &Cx) -> Checked {
         published.unpublish().await?;
         staged.unstage().await?;
     }
-    one.takes_context_of(&other);
-    match one.published_or_refused("b").await? {
-        // To refuse is as good.
-        None => Ok(()),
-        Some(published) => {
-            published.lacks(&red).await?;
-            published.shows(&blue).await
-        }
+    let own = one.takes_context_of(&other);
+    // To refuse is as good.
+    if let Some(published) = one.published_or_refused("b").await? {
+        published.lacks(&red).await?;
+        published.shows(&blue).await?;
     }
+    one.has_context(own);
+    Ok(())
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use csi_drivers::mutation::Mutation;
 use csi_harness::config::{Allow, Endpoint, ParseError, Require, consents, parse_duration};
 
 use crate::builtin::BuiltIn;
@@ -32,6 +33,28 @@ file systems, paths, volumes that exist, known failures.
 
 Exit codes: 0 nothing found, and the verdict is at least what --require asks; 1 nonconformant;
 2 unknown, or less than required; 3 the setup or the input is wrong; 4 nothing ran.";
+
+const AUDIT_HELP: &str = "\
+What is looked for below the kubelet's folder:
+  device-gone        a mount whose device the kernel no longer has
+  dead-mount         a mount that answers with an error, or whose disk does
+  hanging-mount      a mount that does not answer
+  stacked-mounts     mounts that lie on one another at one point
+  orphaned-staging   a volume that is staged, and that no pod has
+  twin-volumes       volumes staged from one device and root: never unstaged
+  loop-without-file  a loop device whose file was removed
+  kernel-log         errors in the kernel log, of a device that is mounted there
+
+Nothing is changed, no driver is asked, and no look can hang. What is found is looked at
+twice, and told if it still stands: a kubelet at work is no trouble. Without root, less
+can be seen; what was not looked at is told. In a pod: privileged, with the kubelet's
+folder and /dev of the host, and mountPropagation: HostToContainer.
+
+Examples:
+  csi-conformance audit
+  csi-conformance audit --kubelet-root /var/lib/k0s/kubelet --json
+
+Exit codes: 0 nothing found; 1 findings; 3 the input is wrong.";
 
 /// Drives a CSI driver over its socket, and believes nothing but the node.
 #[derive(Debug, Parser)]
@@ -62,6 +85,9 @@ pub(super) enum Command {
     Driver(DriverArgs),
     /// What this host can do, and which checks are lost without the rest
     Doctor,
+    /// What is wrong on a living node, below the kubelet's folder; without any driver
+    #[command(after_help = AUDIT_HELP)]
+    Audit(AuditArgs),
     /// Take away what killed runs left
     Clean(CleanArgs),
 }
@@ -190,11 +216,12 @@ pub(super) struct ServeArgs {
         long,
         short,
         env = "CSI_ENDPOINT",
-        required_unless_present = "list_defects"
+        required_unless_present_any = ["list_defects", "list_mutations"]
     )]
     pub(super) endpoint: Option<csi_drivers::looper::Endpoint>,
     /// The folder for volumes and their records; made where it is missing
-    #[arg(long, value_name = "DIR", required_unless_present = "list_defects")]
+    #[arg(long, value_name = "DIR",
+          required_unless_present_any = ["list_defects", "list_mutations"])]
     pub(super) state_dir: Option<PathBuf>,
     /// What to do wrong; may be given several times
     #[arg(long, value_name = "NAME")]
@@ -208,6 +235,32 @@ pub(super) struct ServeArgs {
     /// The defects that it can be told to have
     #[arg(long)]
     pub(super) list_defects: bool,
+    /// A call to the kernel that goes wrong, in one RPC or in all, the N-th in an RPC or
+    /// every one; may be given several times
+    #[arg(long, value_name = "[RPC:]CALL[:N]=HOW")]
+    pub(super) mutate: Vec<Mutation>,
+    /// Write a line for each call to the kernel to the end of this file
+    #[arg(long, value_name = "FILE")]
+    pub(super) trace_calls: Option<PathBuf>,
+    /// The calls that can go wrong, and how
+    #[arg(long)]
+    pub(super) list_mutations: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct AuditArgs {
+    /// The kubelet's folder (its --root-dir)
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/kubelet")]
+    pub(super) kubelet_root: PathBuf,
+    /// How long a mount may take to answer
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "5s")]
+    pub(super) deadline: Duration,
+    /// How long to wait before what was found is looked at again
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "3s")]
+    pub(super) settle: Duration,
+    /// For programs
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Clone, Args)]

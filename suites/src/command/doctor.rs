@@ -92,7 +92,7 @@ fn lost(feature: &str, checks: &[&'static Check]) -> String {
             volumes()
         ),
         "nfs" | "nfsd" => {
-            let of_lab = |need: &Need| matches!(need, Need::NfsLab | Need::NfsByContext);
+            let of_lab = |need: &Need| matches!(need, Need::NfsLab);
             format!(
                 "on servers of the lab the {} checks that do harm to one; against the built-in NFS driver the {} that \
                  need a volume",

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use csi_drivers::defect::{self, Defects, Kind};
 use csi_drivers::looper::{self, Endpoint, prepare};
+use csi_drivers::mutation::{self, Call, How};
 use csi_drivers::nfs;
 use csi_harness::report::table;
 
@@ -24,6 +25,14 @@ pub(super) fn driver(args: DriverArgs) -> Result<ExitCode, Wrong> {
         let rows = defect::of(kind).map(|d| vec![d.name.to_owned(), d.what.to_owned()]);
         say(&table(&rows.collect::<Vec<_>>(), width()));
         return Ok(ExitCode::SUCCESS);
+    }
+    if common.list_mutations {
+        say(&mutations());
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !common.mutate.is_empty() || common.trace_calls.is_some() {
+        mutation::arm(common.mutate.clone(), common.trace_calls.as_deref())
+            .map_err(|error| Wrong(format!("--trace-calls: {error}")))?;
     }
     let (endpoint, state_dir) = places(common)?;
     let defects = Defects::parse_for(kind, &common.defect).map_err(Wrong::from)?;
@@ -53,6 +62,17 @@ pub(super) fn driver(args: DriverArgs) -> Result<ExitCode, Wrong> {
     // A call that never ends must not keep the process.
     runtime.shutdown_background();
     Ok(ExitCode::SUCCESS)
+}
+
+/// The calls and what can go wrong with them, and what is meant by each.
+fn mutations() -> String {
+    let calls = Call::ALL.iter().map(|call| {
+        let hows: Vec<_> = call.hows().iter().map(|how| how.name()).collect();
+        vec![call.to_string(), call.what().to_owned(), hows.join(" ")]
+    });
+    let hows = How::ALL.map(|how| vec![how.to_string(), how.what().to_owned()]);
+    let calls = table(&calls.collect::<Vec<_>>(), width());
+    format!("{calls}\n{}", table(&hows, width()))
 }
 
 /// Where to serve and where to keep records; the folder is made.

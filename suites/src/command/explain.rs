@@ -48,6 +48,7 @@ fn render(check: &Check, width: usize) -> String {
             Phase::First => "before the others, which need the step that it owns".into(),
             Phase::Together => "side by side with others".into(),
             Phase::Alone => "with the driver to itself".into(),
+            Phase::Quiet => "while the quiet period at the end passes".into(),
             Phase::Last => "after all others: it judges the run as a whole".into(),
         },
     );

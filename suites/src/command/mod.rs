@@ -9,6 +9,7 @@
 //! | 4 | nothing ran |
 
 mod args;
+mod audit;
 mod clean;
 mod doctor;
 mod driver;
@@ -43,6 +44,7 @@ pub fn main() -> ExitCode {
         Some(Command::Explain(args)) => explain::explain(&args),
         Some(Command::Driver(args)) => driver::driver(args),
         Some(Command::Doctor) => doctor::doctor(),
+        Some(Command::Audit(args)) => audit::audit(&args),
         Some(Command::Clean(args)) => clean::clean(&args),
     };
     done.unwrap_or_else(Wrong::tell)

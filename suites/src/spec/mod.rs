@@ -30,14 +30,10 @@ mod restart;
 mod stories;
 mod watched;
 
-#[expect(unused_imports, reason = "clauses come with their checks")]
 pub(crate) use creation::*;
-#[expect(unused_imports, reason = "clauses come with their checks")]
 pub(crate) use disks::*;
 pub(crate) use restart::*;
-#[expect(unused_imports, reason = "clauses come with their checks")]
 pub(crate) use stories::*;
-#[expect(unused_imports, reason = "clauses come with their checks")]
 pub(crate) use watched::*;
 
 clause!(

@@ -38,6 +38,10 @@ fn help_teaches(place: &Place) -> Tested {
         &["--plan", "--require", "Examples:"],
     )?;
     has(
+        &place.run(["audit", "--help"])?.code(0)?.out,
+        &["--kubelet-root", "twin-volumes", "Exit codes:"],
+    )?;
+    has(
         &place.run(["--version"])?.code(0)?.out,
         &[env!("CARGO_PKG_VERSION")],
     )

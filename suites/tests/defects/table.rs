@@ -256,7 +256,14 @@ pub(crate) const LOOP: &[Row] = &[
         &[("node-publish.read-only-takes-no-write", Warn)],
         &[],
     ),
-    caught("secret-in-log", &[("driver.keeps-secrets", Fail)], &[]),
+    caught(
+        "secret-in-log",
+        &[
+            ("driver.keeps-secrets", Fail),
+            ("driver.keeps-canaries", Fail),
+        ],
+        &[],
+    ),
     caught(
         "size-rounded-down",
         &[("create-volume.odd-size-is-not-rounded-down", Fail)],
@@ -297,42 +304,5 @@ pub(crate) const LOOP: &[Row] = &[
         "lock-not-released",
         &[("node-unpublish.busy-is-not-ok", Fail)],
         &["*"],
-    ),
-    // Gaps.
-    not_yet(
-        "already-mounted-no-health-check",
-        "no check cuts a disk short or fails a file system under a mount",
-    ),
-    not_yet(
-        "already-mounted-no-identity-check",
-        "no check mounts another volume at the staging path first",
-    ),
-    not_yet(
-        "estale-blocks-unpublish",
-        "no check makes the target unreadable before it is unpublished",
-    ),
-    not_yet(
-        "format-on-unreadable",
-        "no check makes a formatted disk unreadable while it is staged",
-    ),
-    not_yet(
-        "global-mutex",
-        "no check measures one volume's calls while another's hangs",
-    ),
-    not_yet(
-        "lazy-umount-hides-busy",
-        "no check asks the device itself whether it is still in use after an unmount",
-    ),
-    not_yet(
-        "same-handle-context-ignored",
-        "no check sends one volume id with two contexts",
-    ),
-    not_yet(
-        "stage-error-dir-then-ok",
-        "no check makes a stage fail once and repeats it",
-    ),
-    not_yet(
-        "stage-error-leaves-device",
-        "no check makes a stage fail after the device is attached",
     ),
 ];

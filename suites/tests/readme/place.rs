@@ -20,6 +20,9 @@ use crate::blocks::Block;
 /// The socket that the README speaks of.
 const SOCKET: &str = "unix:///path/csi.sock";
 
+/// The folder that the README speaks of; there is none where tests run.
+const KUBELET: &str = "/var/lib/kubelet";
+
 /// What a command's line ends with, where it is meant to fail.
 const EXIT_CODE: &str = "# exit code ";
 
@@ -84,7 +87,11 @@ impl Place {
     }
 
     fn shell(&self, line: &str) -> Result<(ExitStatus, String), Box<dyn Error>> {
-        let line = line.replace(SOCKET, &self.endpoint());
+        let kubelet = self.path.join("kubelet");
+        fs::create_dir_all(&kubelet)?;
+        let line = line
+            .replace(SOCKET, &self.endpoint())
+            .replace(KUBELET, &kubelet.to_string_lossy());
         let file = self.path.join("output");
         let output = File::create(&file)?;
         let child = self
@@ -117,6 +124,7 @@ impl Place {
                 format!("{}:{path}", self.path.join("bin").display()),
             )
             .env("CSI_CONFORMANCE_STATE", self.path.join("state"))
+            .env("CSI_CONFORMANCE_QUIET_PERIOD", "500ms")
             .env("COLUMNS", "80")
             .env_remove("RUST_LOG")
             .current_dir(&self.path)

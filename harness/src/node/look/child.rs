@@ -74,9 +74,14 @@ fn answer(look: &Look, path: &CStr, slate: &Slate) -> Step<Reply> {
         Look::Stat { .. } => stat(path, libc::AT_SYMLINK_NOFOLLOW).map(Reply::Stat),
         Look::StatFollow { .. } => stat(path, 0).map(Reply::Stat),
         Look::StatFs { .. } => statfs(path),
-        Look::ReadDir { max, .. } => read_dir(path, *max, slate),
+        Look::ReadDir { max, .. } => {
+            read_dir(open(path, libc::O_RDONLY | libc::O_DIRECTORY)?, *max, slate)
+        }
+        Look::ListBeneath { names, max, .. } => read_dir(open_beneath(path, *names)?, *max, slate),
         Look::ReadFile { offset, max, .. } => {
             let file = open(path, libc::O_RDONLY)?;
+            // SAFETY: takes numbers only; it is advice, its answer is of no use.
+            unsafe { libc::posix_fadvise(file, 0, 0, libc::POSIX_FADV_DONTNEED) };
             read(file, *offset, *max, slate)
         }
         Look::WriteFile {
@@ -359,8 +364,7 @@ const RECLEN: usize = 16;
 const TYPE: usize = 18;
 const NAME: usize = 19;
 
-fn read_dir(path: &CStr, max: usize, slate: &Slate) -> Step<Reply> {
-    let fd = open(path, libc::O_RDONLY | libc::O_DIRECTORY)?;
+fn read_dir(fd: i32, max: usize, slate: &Slate) -> Step<Reply> {
     let mut buffer = [0_u8; 32 * 1024];
     let (mut len, mut names) = (0_usize, 0_usize);
     loop {

@@ -66,7 +66,7 @@ pub fn look_now(look: &Look, deadline: Duration) -> Result<Seen, LookError> {
     };
     let path = fit(look).map_err(|why| ours(why.to_owned()))?;
     let room = match look {
-        Look::ReadDir { .. } => ROOM_FOR_NAMES,
+        Look::ReadDir { .. } | Look::ListBeneath { .. } => ROOM_FOR_NAMES,
         _ => MAX_BYTES,
     };
     let slate = Slate::new(room).map_err(|e| ours(format!("mmap: {e}")))?;

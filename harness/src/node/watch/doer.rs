@@ -43,6 +43,16 @@ impl Doer {
     }
 }
 
+impl Doer {
+    /// Whether it was this process or a child of its own, and not this driver, which
+    /// may be our child too.
+    pub fn is_ours(&self, driver: Option<u32>) -> bool {
+        let us = std::process::id();
+        let of = |pid: u32| self.pid == pid || self.parents.iter().any(|p| p.id.pid == pid);
+        of(us) && !driver.is_some_and(of)
+    }
+}
+
 impl fmt::Display for Doer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.process {
