@@ -109,6 +109,9 @@ const ANSWER: &[How] = &[How::Lie, How::Error, How::WrongTarget];
 /// Of one that has no object.
 const NO_OBJECT: &[How] = &[How::Lie, How::Error];
 
+/// Of one that must be undone, by whoever made it: what is late is undone by nobody.
+const NOT_UNDONE: &[How] = &[How::Skip, How::Error];
+
 macro_rules! calls {
     ($($call:ident = $name:literal, $hows:ident: $what:literal;)*) => {
         /// The calls that a driver makes to the kernel and to helper programs.
@@ -148,11 +151,15 @@ calls! {
     Mknod = "mknod", EFFECT: "mknod(2)";
     Rmdir = "rmdir", EFFECT: "rmdir(2)";
     Unlink = "unlink", EFFECT: "unlink(2)";
+    Symlink = "symlink", EFFECT: "symlink(2)";
     Rename = "rename", TWO_OBJECTS: "rename(2)";
     Truncate = "truncate", EFFECT: "ftruncate(2)";
     Write = "write", EFFECT: "write(2) of a whole file";
     Fsync = "fsync", EFFECT: "fsync(2), of files, folders and devices";
     Chmod = "chmod", EFFECT: "chmod(2)";
+    Read = "read", ANSWER: "a direct read of the disk, to see whether it answers";
+    Copy = "copy", TWO_OBJECTS: "a copy of a whole file, flushed";
+    Freeze = "freeze", NOT_UNDONE: "FIFREEZE; the thaw is always made";
     Statfs = "statfs", ANSWER: "statfs(2)";
     LoopFree = "loop-free", NO_OBJECT: "LOOP_CTL_GET_FREE; the lie is 0";
     LoopConfigure = "loop-configure", TWO_OBJECTS: "LOOP_CONFIGURE";
@@ -164,7 +171,7 @@ calls! {
     Fsck = "fsck", EFFECT: "e2fsck";
     Grow = "growfs", EFFECT: "resize2fs, EXT4_IOC_RESIZE_FS, xfs_growfs, btrfs filesystem resize";
     MountNfs = "mount.nfs", MOUNTED: "mount.nfs(8)";
-    Remove = "rm", EFFECT: "rm(1) of a folder on a share";
+    Remove = "rm", EFFECT: "the removal of a whole folder";
     Kill = "kill", EFFECT: "kill(2) of a helper that was left";
     Command = "command", EFFECT: "any other program";
 }
@@ -282,6 +289,10 @@ fn parse(text: &str) -> Result<Mutation, String> {
         .copied()
         .find(|known| known.name() == call)
         .ok_or_else(|| format!("{call:?} is no call"))?;
+    // Where nobody looks whether a call was made, a lie is a skip.
+    if !call.hows().contains(&how) && !matches!(how, How::Skip | How::Lie) {
+        return Err(format!("{call} does not go wrong in this way"));
+    }
     Ok(Mutation {
         rpc,
         call,
@@ -326,6 +337,7 @@ mod tests {
             "unmount=skip",
             "NodeMount:mount=skip",
             "a:b:mount=skip",
+            "freeze=late",
         ] {
             assert!(bad.parse::<Mutation>().is_err(), "{bad}");
         }

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{Whence, lseek64};
 
 use super::filesystem::run_btrfs;
+use super::kernel::{call, call_from};
 use super::{Doing, SysError};
+use crate::mutation::Call;
 
 /// `FICLONE` (ioctl_ficlone(2)): `_IOW(0x94, 9, int)`.
 const CLONE: u64 = nix::request_code_write!(0x94, 9, size_of::<libc::c_int>());
@@ -20,17 +22,16 @@ const THAW: u64 = nix::request_code_readwrite!(b'X', 120, size_of::<libc::c_int>
 /// Copies a file: its blocks are shared where the file system can do that, and
 /// holes stay holes elsewhere.
 pub(crate) fn file(from: &Path, to: &Path) -> Result<(), SysError> {
-    let mut source = File::open(from).doing("open", from)?;
-    let mut copy = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(to)
-        .doing("make", to)?;
-    if ioctl(copy.as_raw_fd(), CLONE, source.as_raw_fd().into()).is_err() {
-        data(&mut source, &mut copy).doing("copy to", to)?;
-    }
-    copy.sync_all().doing("flush", to)
+    call_from(Call::Copy, from, to, |from, to| {
+        let mut source = File::open(from)?;
+        let mut how = OpenOptions::new();
+        let mut copy = how.write(true).create_new(true).mode(0o600).open(to)?;
+        if ioctl(copy.as_raw_fd(), CLONE, source.as_raw_fd().into()).is_err() {
+            data(&mut source, &mut copy)?;
+        }
+        copy.sync_all()
+    })
+    .doing("copy to", to)
 }
 
 /// Copies what was ever written, and the length.
@@ -62,11 +63,17 @@ pub(crate) struct Frozen(File, PathBuf);
 
 /// Freezes the file system that is mounted at this path.
 pub(crate) fn freeze(at: &Path) -> Result<Frozen, SysError> {
-    let root = File::open(at).doing("open", at)?;
-    ioctl(root.as_raw_fd(), FREEZE, 0).doing("freeze", at)?;
+    let freeze = |at: &Path| {
+        let root = File::open(at)?;
+        ioctl(root.as_raw_fd(), FREEZE, 0)?;
+        Ok::<_, io::Error>(root)
+    };
+    let root = call(Call::Freeze, at, freeze).doing("freeze", at)?;
     Ok(Frozen(root, at.to_owned()))
 }
 
+/// No mutation bends this: what stays frozen cannot be taken away, and would outlive
+/// the driver and its run.
 impl Drop for Frozen {
     fn drop(&mut self) {
         if let Err(error) = ioctl(self.0.as_raw_fd(), THAW, 0) {
@@ -86,8 +93,7 @@ pub(crate) fn thaw(at: &Path) -> Result<(), SysError> {
 
 /// Writes out what a device still holds back.
 pub(crate) fn flush(device: &Path) -> Result<(), SysError> {
-    let node = File::open(device).doing("open", device)?;
-    node.sync_all().doing("flush", device)
+    call(Call::Fsync, device, |device| File::open(device)?.sync_all()).doing("flush", device)
 }
 
 /// Gives the btrfs in a disk image an id of its own: the kernel takes two devices

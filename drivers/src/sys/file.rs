@@ -1,6 +1,6 @@
 //! Folders and files: what a mount point needs, and records that survive a crash.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -143,14 +143,17 @@ pub(crate) fn lead(link: &Path, to: &Path) -> Result<(), SysError> {
     aside.push(".new");
     let aside = PathBuf::from(aside);
     // What a crash left there.
-    let _ = fs::remove_file(&aside);
-    std::os::unix::fs::symlink(to, &aside).doing("make the link", &aside)?;
+    let _ = call(Call::Unlink, &aside, |aside| fs::remove_file(aside));
+    call_from(Call::Symlink, to, &aside, |to, aside| {
+        std::os::unix::fs::symlink(to, aside)
+    })
+    .doing("make the link", &aside)?;
     rename(&aside, link)
 }
 
 /// Removes a link. One that is gone already is well.
 pub(crate) fn remove_link(link: &Path) -> Result<(), SysError> {
-    match fs::remove_file(link) {
+    match call(Call::Unlink, link, |link| fs::remove_file(link)) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(SysError::new("remove the link", link, error))
         }
@@ -179,8 +182,8 @@ pub(crate) fn random_hex(bytes: usize) -> Result<String, SysError> {
 
 fn sync_parent(path: &Path) -> Result<(), SysError> {
     let parent = path.parent().unwrap_or(Path::new("/"));
-    let folder = Opened::read(parent).doing("open", parent)?;
-    flush(&folder, parent)
+    // Opened to be flushed alone, so this is one call.
+    call(Call::Fsync, parent, |parent| File::open(parent)?.sync_all()).doing("flush", parent)
 }
 
 /// Reads a folder through: what estale-blocks-unpublish does first, and what

@@ -107,14 +107,13 @@ impl LoopDevice {
         /// As direct reads want it, whatever the size of a sector.
         #[repr(align(4096))]
         struct Block([u8; 4096]);
-        let mut block = Block([0; 4096]);
-        let device = OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_DIRECT)
-            .open(self.path());
-        device
-            .and_then(|device| device.read_exact_at(&mut block.0, 0))
-            .doing("read", &self.path())
+        let read = |path: &Path| {
+            let mut block = Block([0; 4096]);
+            let mut how = OpenOptions::new();
+            how.read(true).custom_flags(libc::O_DIRECT);
+            how.open(path)?.read_exact_at(&mut block.0, 0)
+        };
+        call(Call::Read, &self.path(), read).doing("read", &self.path())
     }
 
     /// Lets the device take the present length of its file.

@@ -186,13 +186,9 @@ impl Act {
             Self::Unstage => published.unpublish().await?,
             Self::Expand => {
                 let before = published.size().await?;
-                let size = volume.twice();
-                if !volume.grow_controllers_part(size).await? {
-                    return Err(Stop::not_offered("expansion on the node"));
-                }
-                let path = &published.target.drivers;
-                let request = volume.node_expand_request(&published.staged, path, size);
-                subject.grow = Some((request, before));
+                let (_, on_node) = volume.grow_in_the_controller(&published).await?;
+                let none = || Stop::not_offered("expansion on the node");
+                subject.grow = Some((on_node.ok_or_else(none)?, before));
             }
             _ => {}
         }

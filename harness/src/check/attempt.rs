@@ -29,6 +29,7 @@ pub const AWAY: Duration = Duration::from_secs(20);
 pub struct Attempt<'a> {
     published: Published<'a>,
     said: Said,
+    staged: bool,
     /// When the last answer came.
     answered: Moment,
 }
@@ -85,9 +86,10 @@ impl<'a> Volume<'a> {
             target,
             request,
         };
-        let attempt = async |said| Attempt {
+        let attempt = async |said, staged| Attempt {
             published: published.clone(),
             said,
+            staged,
             answered: cx.session.moment().await,
         };
         if staged.path.is_some() {
@@ -97,7 +99,7 @@ impl<'a> Volume<'a> {
                 .await?;
             match Said::of(&asked, "NodeStageVolume") {
                 Said::Published => {}
-                said => return Ok(attempt(said).await),
+                said => return Ok(attempt(said, false).await),
             }
         }
         see::mounts_at(cx, &published.target, "before").await?;
@@ -105,7 +107,7 @@ impl<'a> Volume<'a> {
         let asked = cx
             .ask_into_fault_for::<rpc::NodePublishVolume>(&published.request, limit)
             .await?;
-        Ok(attempt(Said::of(&asked, "NodePublishVolume")).await)
+        Ok(attempt(Said::of(&asked, "NodePublishVolume"), true).await)
     }
 }
 
@@ -118,6 +120,11 @@ impl<'a> Attempt<'a> {
     /// Whether every call answered OK.
     pub fn is_ok(&self) -> bool {
         self.said == Said::Published
+    }
+
+    /// Whether NodeStageVolume answered OK, or is not offered.
+    pub fn is_staged(&self) -> bool {
+        self.staged
     }
 
     /// A refusal, or that there was no answer, in words; none: every call answered OK.

@@ -52,8 +52,8 @@ impl Company {
 }
 
 impl Staged<'_> {
-    /// Asks to take the staging back while what the volume lies on is away. None: no
-    /// answer.
+    /// Asks to take the staging back while what the volume lies on is away, and again
+    /// for a moment if it is refused. None: no answer.
     ///
     /// # Errors
     /// No connection, or no CSI.
@@ -93,6 +93,18 @@ impl Published<'_> {
     /// # Errors
     /// No connection, or no CSI.
     pub async fn unpublish_into_fault(
+        &self,
+    ) -> Result<Option<Asked<v1::NodeUnpublishVolumeResponse>>, Stop> {
+        self.cx()
+            .insist_into_fault::<rpc::NodeUnpublishVolume>(&self.unpublish_request())
+            .await
+    }
+
+    /// The same, and again for a moment if it is refused.
+    ///
+    /// # Errors
+    /// No connection, or no CSI.
+    pub async fn insist_unpublish_into_fault(
         &self,
     ) -> Result<Option<Asked<v1::NodeUnpublishVolumeResponse>>, Stop> {
         self.cx()

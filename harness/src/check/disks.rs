@@ -156,22 +156,24 @@ impl<'a> Breakable<'a> {
         }
     }
 
-    /// Lets every read of it fail, until something is written to it.
+    /// Lets every read of it fail, until something is written to it or is about to be.
     pub fn is_unreadable(&self) {
         self.becomes(
             Mood::Unreadable,
-            "every read is an I/O error, until it is written to",
+            "every read is an I/O error, until it is written to or formatted",
         );
     }
 
     /// Lets it answer nothing, for some seconds at most.
     pub fn hangs(&self) {
         self.becomes(Mood::Hangs, "reads and writes are not answered");
-        if let Some(disk) = self.disk.clone() {
+        // Whatever a check does meanwhile; and the disk may be gone before that.
+        if let Some(disk) = self.disk.as_ref().map(Arc::downgrade) {
             tokio::spawn(async move {
                 tokio::time::sleep(HANGS).await;
-                if disk.mood() == Mood::Hangs {
-                    disk.set(Mood::Well);
+                match disk.upgrade() {
+                    Some(disk) if disk.mood() == Mood::Hangs => disk.set(Mood::Well),
+                    _ => {}
                 }
             });
         }
@@ -215,7 +217,7 @@ impl<'a> Breakable<'a> {
         }
     }
 
-    /// Whether it was written to while it could not be read.
+    /// Whether it was written to, or about to be formatted, while it could not be read.
     pub fn was_written(&self) -> bool {
         self.disk.as_ref().is_some_and(|disk| disk.was_written())
     }

@@ -46,17 +46,33 @@ impl Volume<'_> {
     /// A call was refused; or the driver grows volumes only while nobody uses
     /// them; or the host cannot grow this file system.
     pub async fn grow(&self, target: &Published<'_>) -> Result<i64, Stop> {
-        let facts = self.cx.facts();
-        if !facts.expansion.contains(&(Expansion::Online as i32)) {
-            return Err(Stop::not_offered("ONLINE expansion"));
-        }
-        let size = self.twice();
-        if self.grow_controllers_part(size).await? {
+        let (size, on_node) = self.grow_in_the_controller(target).await?;
+        if on_node.is_some() {
             for _ in 0..2 {
                 self.grow_nodes_part(target, size).await?;
             }
         }
         Ok(size)
+    }
+
+    /// The controller's part: the size that was asked for, and what is still to be
+    /// asked of the node.
+    pub(super) async fn grow_in_the_controller(
+        &self,
+        target: &Published<'_>,
+    ) -> Result<(i64, Option<v1::NodeExpandVolumeRequest>), Stop> {
+        if !self
+            .cx
+            .facts()
+            .expansion
+            .contains(&(Expansion::Online as i32))
+        {
+            return Err(Stop::not_offered("ONLINE expansion"));
+        }
+        let size = self.twice();
+        let on_node = self.grow_controllers_part(size).await?;
+        let request = self.node_expand_request(&target.staged, &target.target.drivers, size);
+        Ok((size, on_node.then_some(request)))
     }
 
     /// Twice its size, in bytes.

@@ -115,11 +115,14 @@ impl Inner {
     fn charged(&self, text: &str, now: impl Fn(&str) -> Option<u64>) -> Option<Trouble> {
         let last = |of: &&Use| names(text, &of.device);
         let of = self.uses.iter().rfind(last)?;
-        let is_trouble = match of.ended {
-            // Nobody may have had the name since.
-            true => outlives(text) && of.diskseq.is_some() && now(&of.device) == of.diskseq,
-            false => fails(text),
-        };
+        // Another disk may have the name by now: also where the volume was unmounted, and
+        // its device detached, behind the driver's back.
+        let is_that = of.diskseq.is_some() && now(&of.device) == of.diskseq;
+        let is_trouble = is_that
+            && match of.ended {
+                true => outlives(text),
+                false => fails(text),
+            };
         (is_trouble && !self.harmful.contains(&of.check)).then(|| Trouble {
             check: of.check.clone(),
             text: text.to_owned(),
@@ -212,6 +215,7 @@ mod tests {
         assert_eq!(charged(&ended, GONE, 7), Some(true));
         // Another has the name by now, or reads what was given back.
         assert_eq!(charged(&ended, GONE, 8), None);
+        assert_eq!(charged(&used, GONE, 8), None);
         assert_eq!(charged(&ended, IO, 7), None);
     }
 }

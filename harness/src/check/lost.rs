@@ -1,7 +1,6 @@
 //! A volume whose mounts go away behind the driver's back.
 
 use csi_proto::rpc;
-use csi_proto::v1;
 use csi_proto::v1::controller_service_capability::rpc::Type as ControllerRpc;
 use csi_proto::v1::node_service_capability::rpc::Type as NodeRpc;
 
@@ -9,7 +8,7 @@ use super::cx::Cx;
 use super::published::Published;
 use super::see;
 use super::stop::{Checked, Stop};
-use crate::lab::{self, OurPath};
+use crate::lab::OurPath;
 use crate::node::look::{FileStat, Listing};
 use crate::node::{Look, Seen};
 
@@ -31,17 +30,15 @@ impl<'a> Published<'a> {
     /// A mount does not go, or there was none.
     pub async fn loses_its_mounts(&self) -> Result<Bare<'a>, Stop> {
         let cx = self.cx();
+        self.loses_its_mount()?;
+        if !self.staged.mounts("before").await?.is_empty() {
+            self.staged.loses_its_mount()?;
+        }
         let mut folders = Vec::new();
-        let paths = [Some(&self.target), self.staged.path.as_ref()];
-        for path in paths.into_iter().flatten() {
-            let told = lab::take_down(&path.ours).await;
-            cx.fact("unmounted", format!("{}: {told}", path.ours.display()));
-            if !cx.mounts()?.at(&path.ours).is_empty() {
-                return Err(Stop::ours(format!("unmount {}", path.ours.display()), told));
-            }
-            let mode = ODD_MODE;
-            let at = path.ours.clone();
-            // Where the driver has no folder there, nothing can happen to it.
+        for path in [Some(&self.target), self.staged.path.as_ref()] {
+            let Some(path) = path else { continue };
+            let (at, mode) = (path.ours.clone(), ODD_MODE);
+            // Where there is no folder, nothing can happen to it.
             if see::look(cx, Look::SetMode { path: at, mode })
                 .await?
                 .is_ok()
@@ -70,14 +67,7 @@ impl<'a> Published<'a> {
                 let _ = cx.ask_patiently::<rpc::NodeExpandVolume>(&request).await?;
             }
             "NodeGetVolumeStats" if facts.node_can(NodeRpc::GetVolumeStats) => {
-                let request = v1::NodeGetVolumeStatsRequest {
-                    volume_id: volume.id(),
-                    volume_path: self.target.drivers.clone(),
-                    staging_target_path: self.request.staging_target_path.clone(),
-                };
-                let _ = cx
-                    .ask_patiently::<rpc::NodeGetVolumeStats>(&request)
-                    .await?;
+                let _ = self.ask_stats().await?;
             }
             _ => return Ok(false),
         }

@@ -43,7 +43,6 @@ impl Cx {
                 refused: false,
             });
         }
-        self.session.driver_disturbed(Some(&self.id)).await;
         let mut driver = self.session.our_driver()?.lock().await;
         if let Some(how) = driver.exited() {
             return Err(Stop::Blocked {
@@ -53,6 +52,8 @@ impl Cx {
             });
         }
         let pid = driver.id().pid;
+        // Whatever it puts in order when it comes back is not asked for by any call.
+        self.session.driver_disturbed(Some(&self.id)).await;
         driver.kill().await;
         self.fact("SIGKILL", format!("sent to the driver (pid {pid}) by us"));
         Ok(())
@@ -91,7 +92,6 @@ impl Cx {
     /// # Errors
     /// It cannot be stopped.
     pub async fn freeze_driver(&self) -> Result<Frozen, Stop> {
-        self.session.driver_disturbed(Some(&self.id)).await;
         let driver = self.session.our_driver()?.lock().await;
         let wrong = |why: &dyn std::fmt::Display| Stop::ours("stop the driver with SIGSTOP", why);
         let pid = driver.id().pid;
@@ -118,6 +118,7 @@ impl Session {
         let driver = self.our_driver().map_err(|_| "it is not ours")?;
         let mut driver = driver.lock().await;
         driver.restart().await.map_err(|e| e.to_string())?;
+        self.driver_is(driver.id());
         let limit = self.config().driver.ready_timeout;
         tokio::select! {
             ready = Self::wait_ready(&self.client, limit, true) => ready?,

@@ -218,7 +218,7 @@ impl<'a> Volume<'a> {
         Ok(Self::claim(cx, claim))
     }
 
-    /// The step that its creation is.
+    /// The step that its creation is: from nothing, or from a source.
     fn creation(&self) -> Step {
         let source = self.with(|claim| claim.want.source.clone());
         source.as_ref().map_or(Step::Create, Source::step)
@@ -226,7 +226,8 @@ impl<'a> Volume<'a> {
 
     /// `CreateVolume` answered OK.
     pub(super) async fn is_made(&self, response: v1::CreateVolumeResponse) -> Result<(), Stop> {
-        let (cx, step) = (self.cx, self.creation());
+        let cx = self.cx;
+        let step = self.creation();
         let Some(made) = response.volume.filter(|made| !made.volume_id.is_empty()) else {
             return Err(cx.blame(step, "CreateVolume answered OK without a volume id"));
         };

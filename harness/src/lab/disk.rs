@@ -9,6 +9,7 @@
 //! opened before: nothing of ours ever waits for it. When we die, `/dev/fuse` is
 //! closed with us, and everybody who waits gets an error.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -27,7 +28,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::{Whence, lseek64};
 
 use super::journal::{Entry, Journal};
-use crate::node::{DiskId, MountTable, loops};
+use crate::node::{DiskId, LoopDevice, MountTable, loops, process};
 
 /// How a disk is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,8 +38,9 @@ pub enum Mood {
     Well,
     /// Every read and write is an I/O error.
     Fails,
-    /// Every read is an I/O error, until something is written to it: with that it is
-    /// well again, as a disk that comes back at the wrong moment.
+    /// Every read is an I/O error, until something is written to it, or a file system is
+    /// to be made on it: with that it is well again, as a disk that comes back at the
+    /// wrong moment.
     Unreadable,
     /// Reads and writes are not answered.
     Hangs,
@@ -69,7 +71,7 @@ struct State {
     healed: Option<Instant>,
     /// Reads and writes since it is ill.
     asked: u64,
-    /// It was written to while it could not be read.
+    /// It was written to, or about to be formatted, while it could not be read.
     written: bool,
     /// The loop devices through which it was asked while it was ill.
     seen: Vec<DiskId>,
@@ -189,7 +191,7 @@ impl Disk {
         self.shared.state().asked > 0
     }
 
-    /// Whether it was written to while it could not be read.
+    /// Whether it was written to, or about to be formatted, while it could not be read.
     pub fn was_written(&self) -> bool {
         self.shared.state().written
     }
@@ -202,10 +204,8 @@ impl Disk {
     /// Lets the kernel forget what it keeps of the loop devices on it and need not
     /// keep. Blocks, and is not to be called while the disk hangs.
     pub fn forget_cached(&self) {
-        for device in loops().unwrap_or_default() {
-            if device.backing == self.shared.path
-                && let Ok(file) = File::open(device.path())
-            {
+        for device in self.shared.devices() {
+            if let Ok(file) = File::open(device.path()) {
                 let _ = posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
             }
         }
@@ -274,25 +274,32 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The loop devices that are attached to it.
+    fn devices(&self) -> Vec<LoopDevice> {
+        let mut all = loops().unwrap_or_default();
+        all.retain(|device| device.backing == self.path);
+        all
+    }
+
     fn now(&self, writes: bool) -> Now {
         let mut state = self.state();
         if state.mood != Mood::Well {
             state.asked += 1;
-            for device in loops().unwrap_or_default() {
-                if device.backing == self.path && !state.seen.contains(&device.id) {
+            let on_us = self.devices();
+            for device in &on_us {
+                if !state.seen.contains(&device.id) {
                     state.seen.push(device.id);
                 }
+            }
+            if state.mood == Mood::Unreadable && (writes || is_being_formatted(&on_us)) {
+                state.written = true;
+                state.mood = Mood::Well;
+                state.healed = Some(Instant::now());
             }
         }
         match state.mood {
             Mood::Well => Now::Do,
-            Mood::Fails => Now::Fail,
-            Mood::Unreadable if writes => {
-                state.written = true;
-                state.mood = Mood::Well;
-                Now::Do
-            }
-            Mood::Unreadable => Now::Fail,
+            Mood::Fails | Mood::Unreadable => Now::Fail,
             Mood::Hangs => Now::Wait,
         }
     }
@@ -380,11 +387,22 @@ impl Shared {
     }
 }
 
+/// Whether some mkfs has one of these devices among its arguments.
+fn is_being_formatted(devices: &[LoopDevice]) -> bool {
+    let is_one = |argument: &OsStr| devices.iter().any(|device| device.path() == argument);
+    let found = process::with_argument(is_one).unwrap_or_default();
+    found.iter().any(|(_, words)| {
+        let program = words.first().map(Path::new).and_then(Path::file_name);
+        let program = program.unwrap_or_default().to_string_lossy();
+        program.starts_with("mkfs") || program.starts_with("mke2fs")
+    })
+}
+
 /// The file system: its root is the one file.
 struct OneFile(Arc<Shared>);
 
 impl Filesystem for OneFile {
-    fn lookup(&self, _: &Request, _: INodeNo, _: &std::ffi::OsStr, reply: ReplyEntry) {
+    fn lookup(&self, _: &Request, _: INodeNo, _: &OsStr, reply: ReplyEntry) {
         reply.error(Errno::ENOTDIR);
     }
 
@@ -455,8 +473,12 @@ impl Filesystem for OneFile {
     }
 
     fn fsync(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
-        // What we wrote is in the image; to survive the machine is not asked of it.
-        self.0.other(reply, || Ok(()));
+        // What we wrote is in the image; to survive the machine is not asked of it. It is
+        // answered while the disk hangs too: the kernel asks while it attaches a device.
+        match self.0.state().mood {
+            Mood::Fails => reply.error(Errno::EIO),
+            Mood::Well | Mood::Unreadable | Mood::Hangs => reply.ok(),
+        }
     }
 
     fn fallocate(

@@ -71,7 +71,7 @@ async fn is_stuck(published: &Published<'_>) -> Result<Option<String>, Stop> {
             "{rpc} had no answer within {AWAY:?}, the disk being gone"
         ))
     };
-    let Some(asked) = published.unpublish_into_fault().await? else {
+    let Some(asked) = published.insist_unpublish_into_fault().await? else {
         return Ok(no_answer("NodeUnpublishVolume"));
     };
     if let Some(refusal) = asked.refusal() {

@@ -35,7 +35,10 @@ async fn not_formatted(cx: &Cx) -> Checked {
     let attempt = disk.volume().attempt("a", &[]).await?;
     disk.was_asked()?;
     if disk.was_written() {
-        cx.fact("disk", "it was written to while it could not be read");
+        cx.fact(
+            "disk",
+            "it was written to, or a file system was to be made on it, while it could not be read",
+        );
     }
     disk.heals();
     let when = "the disk could not be read while it was staged, and is well again";

@@ -90,7 +90,7 @@ check! {
     LIMIT = "create-volume.limit-is-kept",
     clauses: [spec::CONTROLLER_CREATE_LIMIT_KEPT],
     needs: Need::All(&[Need::OwnVolumes, Need::ANY_VOLUME]),
-    volumes: 1, calls: 5,
+    volumes: 2, calls: 5,
     look_at: "whether a size that was rounded up is compared with limit_bytes again",
     run: limit,
 }

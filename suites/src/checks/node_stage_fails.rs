@@ -27,19 +27,28 @@ check! {
 
 async fn stays_failed(cx: &Cx) -> Checked {
     let (volume, marker) = cx.marked_volume().await?;
-    volume.wants_flags(WRONG);
+    let staged = volume.stage().await?;
+    let mounts_there = !staged.mounts("after a stage that works").await?.is_empty();
+    staged.unstage().await?;
+    let mut failed = false;
     for _ in 0..3 {
-        let attempt = volume.attempt("a", &[WRONG[0]]).await?;
-        if !attempt.is_ok() {
-            continue;
-        }
+        let attempt = volume.attempt("a", WRONG).await?;
         let published = attempt.published();
-        if let Some(wrong) = published.staged().not_there(published.target()).await? {
-            return Err(Stop::fail(format!(
-                "the mount cannot have worked, a repeat was answered OK, and {wrong}"
-            )));
+        if attempt.is_ok() {
+            if let Some(wrong) = published.staged().not_there(published.target()).await? {
+                return Err(Stop::fail(format!(
+                    "the mount cannot have worked, every call answered OK, and {wrong}"
+                )));
+            }
+            return published.shows(&marker).await;
         }
-        return published.shows(&marker).await;
+        let mounted = published.staged().mount_left("after the call").await?;
+        if failed && mounts_there && attempt.is_staged() && mounted.is_none() {
+            return Err(Stop::fail(
+                "NodeStageVolume failed, was repeated and answered OK, and nothing is mounted at staging_target_path",
+            ));
+        }
+        failed = !attempt.is_staged();
     }
     Ok(())
 }

@@ -182,7 +182,7 @@ async fn dead_elsewhere(cx: &Cx) -> Checked {
         for asked in [
             attempt
                 .published()
-                .unpublish_into_fault()
+                .insist_unpublish_into_fault()
                 .await?
                 .map(|asked| asked.ok().map(drop)),
             attempt

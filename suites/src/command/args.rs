@@ -124,7 +124,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_enum, help_heading = "The driver",
           conflicts_with_all = ["endpoint", "controller_endpoint", "node_endpoint"])]
     pub(super) driver: Option<BuiltIn>,
-    /// A bug that the built-in driver shall have (`driver loop|nfs --list-defects`)
+    /// A bug that the built-in driver shall have (`driver loop|nfs|fuse --list-defects`)
     #[arg(long, value_name = "NAME", help_heading = "The driver",
           conflicts_with_all = ["endpoint", "controller_endpoint", "node_endpoint"])]
     pub(super) defect: Vec<String>,
@@ -198,6 +198,17 @@ pub(super) enum DriverKind {
     Loop(ServeArgs),
     /// Volumes are folders of an NFS share
     Nfs(NfsArgs),
+    /// Volumes are folders, each mounted by a process of its own
+    Fuse(ServeArgs),
+    /// The process of one such mount; the FUSE driver starts it
+    #[command(hide = true)]
+    FuseMount(FuseMountArgs),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct FuseMountArgs {
+    /// The folder whose files are shown; the connection is the standard input
+    pub(super) folder: PathBuf,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -1,9 +1,11 @@
-//! `driver loop` and `driver nfs`: a driver to practise on, by itself.
+//! `driver loop`, `driver nfs` and `driver fuse`: a driver to practise on, by itself.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use csi_drivers::defect::{self, Defects, Kind};
+use csi_drivers::fuse;
 use csi_drivers::looper::{self, Endpoint, prepare};
 use csi_drivers::mutation::{self, Call, How};
 use csi_drivers::nfs;
@@ -16,11 +18,12 @@ use crate::wrong::Wrong;
 
 /// Serves until SIGTERM or SIGINT.
 pub(super) fn driver(args: DriverArgs) -> Result<ExitCode, Wrong> {
-    let kind = match &args.driver {
-        DriverKind::Loop(_) => Kind::Loop,
-        DriverKind::Nfs(_) => Kind::Nfs,
+    let (kind, common) = match &args.driver {
+        DriverKind::Loop(common) => (Kind::Loop, common),
+        DriverKind::Nfs(NfsArgs { serve: common, .. }) => (Kind::Nfs, common),
+        DriverKind::Fuse(common) => (Kind::Fuse, common),
+        DriverKind::FuseMount(args) => return mount(&args.folder),
     };
-    let (DriverKind::Loop(common) | DriverKind::Nfs(NfsArgs { serve: common, .. })) = &args.driver;
     if common.list_defects {
         let rows = defect::of(kind).map(|d| vec![d.name.to_owned(), d.what.to_owned()]);
         say(&table(&rows.collect::<Vec<_>>(), width()));
@@ -57,6 +60,13 @@ pub(super) fn driver(args: DriverArgs) -> Result<ExitCode, Wrong> {
             call_delay: args.serve.call_delay,
             ..nfs::Options::new(endpoint, state_dir)
         })),
+        DriverKind::Fuse(args) => runtime.block_on(fuse::serve(fuse::Options {
+            defects,
+            node_id: args.node_id,
+            call_delay: args.call_delay,
+            ..fuse::Options::new(endpoint, state_dir, daemon()?)
+        })),
+        DriverKind::FuseMount(_) => Ok(()),
     };
     served.map_err(Wrong::from)?;
     // A call that never ends must not keep the process.
@@ -73,6 +83,20 @@ fn mutations() -> String {
     let hows = How::ALL.map(|how| vec![how.to_string(), how.what().to_owned()]);
     let calls = table(&calls.collect::<Vec<_>>(), width());
     format!("{calls}\n{}", table(&hows, width()))
+}
+
+/// How the process of a mount is started: as this program again.
+fn daemon() -> Result<Vec<OsString>, Wrong> {
+    let program = std::env::current_exe();
+    let program = program.map_err(|error| Wrong(format!("where this program is: {error}")))?;
+    Ok(vec![program.into(), "driver".into(), "fuse-mount".into()])
+}
+
+/// Answers for the files of one mount, until it ends.
+fn mount(folder: &Path) -> Result<ExitCode, Wrong> {
+    let served = fuse::serve_folder(folder);
+    served.map_err(|error| Wrong(format!("serve {}: {error}", folder.display())))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Where to serve and where to keep records; the folder is made.

@@ -2,7 +2,7 @@
 
 use csi_harness::check::Outcome::{Fail, Warn};
 
-use crate::table::{Row, caught};
+use crate::table::{Driver, Expect, Row, caught};
 
 pub(crate) const ROWS: &[Row] = &[
     caught(
@@ -58,4 +58,18 @@ pub(crate) const ROWS: &[Row] = &[
         &[("create-volume.limit-is-kept", Fail)],
         &[],
     ),
+    Row {
+        driver: Driver::Fuse,
+        defect: "",
+        expect: Expect::Clean,
+        only: &[],
+    },
+    Row {
+        driver: Driver::Fuse,
+        defect: "fuse-dies-with-plugin",
+        expect: Expect::NotYet(
+            "no check looks through a mount after the driver was killed and started again",
+        ),
+        only: &[],
+    },
 ];

@@ -27,7 +27,8 @@ pub(crate) const ROWS: &[Row] = &[
     caught(
         "estale-blocks-unpublish",
         &[("disk-gone.unpublish-works", Warn)],
-        &[],
+        // A file system that does not come back with its disk is never unmounted.
+        &["disk-gone.unpublish-works", "disk-gone.repeat-is-not-ok"],
     ),
     caught(
         "format-on-unreadable",
@@ -38,7 +39,11 @@ pub(crate) const ROWS: &[Row] = &[
     caught(
         "stage-error-dir-then-ok",
         &[("node-stage.failed-once-is-not-ok-later", Fail)],
-        &[],
+        // What it believes to be staged, it publishes.
+        &[
+            "mount-lost.staging-is-missed",
+            "node-unstage.failed-once-is-repaired",
+        ],
     ),
     caught(
         "stage-error-leaves-device",
@@ -48,6 +53,6 @@ pub(crate) const ROWS: &[Row] = &[
     caught(
         "unstage-error-after-umount",
         &[("node-unstage.failed-once-is-repaired", Fail)],
-        &[],
+        &["mount-lost.staging-is-missed"],
     ),
 ];

@@ -25,6 +25,8 @@ pub(crate) enum Driver {
     NfsStaging,
     /// The NFS driver, with volumes that it did not create.
     NfsGiven,
+    /// The FUSE driver.
+    Fuse,
 }
 
 impl Driver {
@@ -32,7 +34,7 @@ impl Driver {
     pub(crate) fn arguments(self) -> &'static [&'static str] {
         match self {
             Self::NfsStaging => &["--driver-arg=--stage"],
-            Self::Loop | Self::Nfs | Self::NfsGiven => &[],
+            Self::Loop | Self::Nfs | Self::NfsGiven | Self::Fuse => &[],
         }
     }
 
@@ -43,6 +45,7 @@ impl Driver {
             Self::Nfs => "nfs",
             Self::NfsStaging => "nfs-staging",
             Self::NfsGiven => "nfs-given",
+            Self::Fuse => "fuse",
         }
     }
 }
@@ -52,6 +55,7 @@ impl Row {
     pub(crate) fn kind(&self) -> Kind {
         match self.driver {
             Driver::Loop => Kind::Loop,
+            Driver::Fuse => Kind::Fuse,
             Driver::Nfs | Driver::NfsStaging | Driver::NfsGiven => Kind::Nfs,
         }
     }
@@ -127,7 +131,10 @@ pub(crate) const LOOP: &[Row] = &[
     caught(
         "publish-binds-unmounted-staging",
         &[("node-publish.without-stage-is-refused", Fail)],
-        &[],
+        &[
+            "mount-lost.staging-is-missed",
+            "node-unstage.failed-once-is-repaired",
+        ],
     ),
     caught(
         "mount-error-swallowed",

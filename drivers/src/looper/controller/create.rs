@@ -37,29 +37,34 @@ pub(super) fn create(
             })?;
             existing
         }
-        None => make(driver, request, &capabilities, patience)?,
+        None if driver.defects.has(Defect::CREATE_LEAKS_ON_CANCEL) => {
+            let volume = make(driver, request, &capabilities, "")?;
+            name_it(driver, volume, name, patience)?
+        }
+        None => make(driver, request, &capabilities, name)?,
     };
     Ok(csi::CreateVolumeResponse {
         volume: Some(told(driver, &volume)),
     })
 }
 
-/// The defect create-leaks-on-cancel: nobody finds the volume by its name, unless the
-/// caller is still there when it is made.
+/// The defect create-leaks-on-cancel: a volume by whose name nobody finds it, unless
+/// the caller is still there when it is made.
 fn name_it(
     driver: &Driver,
-    volume: &mut Volume,
-    name: String,
+    mut volume: Volume,
+    name: &str,
     patience: &Patience,
-) -> Result<(), Status> {
+) -> Result<Volume, Status> {
     std::thread::sleep(std::time::Duration::from_millis(50));
     if patience.over().is_some() {
         return Err(Status::cancelled("the caller has given up"));
     }
-    volume.name = name;
+    name.clone_into(&mut volume.name);
     driver
         .store
-        .update(&volume.id, |made| made.name.clone_from(&volume.name))
+        .update(&volume.id, |made| made.name.clone_from(&volume.name))?;
+    Ok(volume)
 }
 
 /// What is wrong with a request whatever volumes there are.
@@ -76,12 +81,12 @@ fn check_form(request: &csi::CreateVolumeRequest) -> Result<(), Status> {
     }
 }
 
-/// Makes a volume: blank, or with the content of its source.
+/// Makes a volume of this name: blank, or with the content of its source.
 fn make(
     driver: &Driver,
     request: &csi::CreateVolumeRequest,
     capabilities: &[Capability],
-    patience: &Patience,
+    name: &str,
 ) -> Result<Volume, Status> {
     let source = origin::asked(request)?;
     let mut found = match &source {
@@ -90,22 +95,15 @@ fn make(
     };
     let mut volume = design(driver, request, capabilities, found.as_ref())?;
     volume.source = source;
+    name.clone_into(&mut volume.name);
     if driver.defects.has(Defect::RESTORE_IGNORES_SOURCE) {
         found = None;
     }
     volume.filled = found.as_ref().map_or(0, |found| found.origin.filled);
-    let leaks = driver.defects.has(Defect::CREATE_LEAKS_ON_CANCEL);
-    let name = volume.name.clone();
-    if leaks {
-        volume.name.clear();
-    }
     driver.store.create(&volume, |image| match &found {
         Some(found) => found.copy(driver, image),
         None => Ok(()),
     })?;
-    if leaks {
-        name_it(driver, &mut volume, name, patience)?;
-    }
     Ok(volume)
 }
 
