@@ -16,11 +16,11 @@
 use std::io::{self, Write};
 use std::time::Instant;
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 
 use super::json::SCHEMA;
-use super::{Event, Report};
-use crate::check::{CallRecord, Evidence, Settled};
+use super::{Event, Report, Totals, Verdict};
+use crate::check::{CallRecord, Evidence, Outcome, Settled};
 
 /// The name of the file within the report's folder.
 pub const FILE_NAME: &str = "events.jsonl";
@@ -82,59 +82,81 @@ fn calls(check: &Settled) -> impl Iterator<Item = &CallRecord> {
     })
 }
 
+/// One line, as it is written.
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum Line<'a> {
+    Started {
+        at_ms: u64,
+        schema: u32,
+        checks: usize,
+        driver: &'a str,
+        endpoint: &'a str,
+    },
+    CheckStarted {
+        at_ms: u64,
+        id: &'a str,
+    },
+    /// With its own time.
+    Call(&'a CallRecord),
+    Note {
+        at_ms: u64,
+        text: &'a str,
+    },
+    CheckSettled {
+        at_ms: u64,
+        id: &'a str,
+        outcome: Outcome,
+        message: &'a str,
+        duration_ms: u64,
+    },
+    Ended {
+        at_ms: u64,
+        verdict: Verdict,
+        totals: &'a Totals,
+        calls: u64,
+        duration_ms: u64,
+    },
+}
+
 fn lines(event: &Event, at_ms: u64) -> String {
     match event {
         Event::Started {
             total,
             driver,
             endpoint,
-        } => line(
-            "started",
+        } => line(&Line::Started {
             at_ms,
-            json!({ "schema": SCHEMA, "checks": total, "driver": driver, "endpoint": endpoint }),
-        ),
-        Event::CheckStarted { id } => line("check_started", at_ms, json!({ "id": id })),
-        Event::Called(record) => call(record),
-        Event::Note(text) => line("note", at_ms, json!({ "text": text })),
+            schema: SCHEMA,
+            checks: *total,
+            driver,
+            endpoint,
+        }),
+        Event::CheckStarted { id } => line(&Line::CheckStarted { at_ms, id }),
+        Event::Called(record) => line(&Line::Call(record)),
+        Event::Note(text) => line(&Line::Note { at_ms, text }),
         Event::CheckSettled(check) => {
-            let mut text: String = calls(check).map(call).collect();
-            text += &line(
-                "check_settled",
-                at_ms,
-                json!({
-                    "id": check.id,
-                    "outcome": check.outcome,
-                    "message": check.message,
-                    "duration_ms": check.duration_ms,
-                }),
-            );
-            text
+            let calls: String = calls(check).map(|call| line(&Line::Call(call))).collect();
+            calls
+                + &line(&Line::CheckSettled {
+                    at_ms,
+                    id: &check.id,
+                    outcome: check.outcome,
+                    message: &check.message,
+                    duration_ms: check.duration_ms,
+                })
         }
-        Event::Ended(report) => line(
-            "ended",
+        Event::Ended(report) => line(&Line::Ended {
             at_ms,
-            json!({
-                "verdict": report.verdict,
-                "totals": report.totals,
-                "calls": report.calls,
-                "duration_ms": report.duration_ms,
-            }),
-        ),
+            verdict: report.verdict,
+            totals: &report.totals,
+            calls: report.calls,
+            duration_ms: report.duration_ms,
+        }),
     }
 }
 
-fn call(record: &CallRecord) -> String {
-    let fields = serde_json::to_value(record).unwrap_or_default();
-    line("call", record.at_ms, fields)
-}
-
-/// One line; `event` and the time stand first.
-fn line(event: &str, at_ms: u64, fields: Value) -> String {
-    let mut all = Map::new();
-    all.insert("event".into(), event.into());
-    all.insert("at_ms".into(), at_ms.into());
-    if let Value::Object(fields) = fields {
-        all.extend(fields);
-    }
-    format!("{}\n", Value::Object(all))
+fn line(line: &Line<'_>) -> String {
+    // Nothing in it can fail: its keys are all strings.
+    serde_json::to_string(line).map_or_else(|_| String::new(), |text| text + "\n")
 }

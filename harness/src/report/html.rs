@@ -14,7 +14,7 @@ use super::service::Service;
 use super::summary::of;
 use super::text::{count, safe, seconds};
 use super::{Report, Verdict, style};
-use crate::check::{Outcome, Settled};
+use crate::check::{LedgerEntry, Outcome, Settled};
 use card::Card;
 use matrix::Matrix;
 
@@ -35,6 +35,8 @@ struct Page<'a> {
     scope: Vec<(String, String)>,
     matrix: Matrix,
     findings: Vec<Card>,
+    /// What was left: what, which, by which check, and what became of it.
+    ledger: Vec<[String; 4]>,
     rows: Vec<Row>,
 }
 
@@ -95,9 +97,14 @@ pub fn html(report: &Report) -> Result<String, String> {
             .iter()
             .map(|check| Card::of(report, check))
             .collect(),
+        ledger: report.ledger.iter().map(left).collect(),
         rows: checks.iter().map(|check| row(check)).collect(),
     };
     page.render().map_err(|error| error.to_string())
+}
+
+fn left(entry: &LedgerEntry) -> [String; 4] {
+    [&entry.what, &entry.object, &entry.check, &entry.then].map(|text| shown(text))
 }
 
 /// A driver's words, for the eye.

@@ -1,6 +1,7 @@
 //! `report.json`: written whole or not at all, and read back.
 
 use super::Report;
+use crate::check::LedgerEntry;
 use serde::Deserialize;
 use std::fs::Permissions;
 use std::io::Write as _;
@@ -90,13 +91,13 @@ pub(super) fn put(dir: &Path, name: &str, bytes: &[u8]) -> Result<PathBuf, Write
 }
 
 fn encode(report: &Report) -> Result<Vec<u8>, WriteError> {
-    let encoded = if report.checks.is_sorted_by(|a, b| a.id <= b.id) {
-        serde_json::to_vec_pretty(report)
-    } else {
-        let mut sorted = report.clone();
-        sorted.checks.sort_by(|a, b| a.id.cmp(&b.id));
-        serde_json::to_vec_pretty(&sorted)
-    };
+    let mut sorted = report.clone();
+    sorted.checks.sort_by(|a, b| a.id.cmp(&b.id));
+    sorted.ledger.sort_by(|a, b| {
+        let key = |of: &LedgerEntry| (of.check.clone(), of.what.clone(), of.object.clone());
+        key(a).cmp(&key(b))
+    });
+    let encoded = serde_json::to_vec_pretty(&sorted);
     let mut bytes = encoded.map_err(|source| WriteError::Encode {
         id: report.driver.name.clone(),
         source,

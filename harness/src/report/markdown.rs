@@ -15,6 +15,9 @@ const MAX_SENTENCE: usize = 400;
 /// GitHub takes 1 MiB for all steps of a job; findings beyond this are only named.
 const MAX_BYTES: usize = 300_000;
 
+/// The most leftovers shown.
+const MAX_LEFTOVERS: usize = 8;
+
 /// The content of `summary.md`.
 pub fn markdown(report: &Report) -> String {
     let mut text = head(report);
@@ -108,7 +111,7 @@ fn told(report: &Report, findings: &[Vec<&Settled>]) -> String {
             escaped(one_line(first))
         );
         if group.len() > 1 {
-            text += &format!(" And {}.", count(group.len() - 1, "more case"));
+            text += &format!("; the same in {}", count(group.len() - 1, "more case"));
         }
         let clause = first
             .clauses
@@ -125,7 +128,7 @@ fn told(report: &Report, findings: &[Vec<&Settled>]) -> String {
             );
         let links: Vec<_> = links.collect();
         if !links.is_empty() {
-            text += &format!(" {}", links.join(", "));
+            text += &format!(" ({})", links.join(", "));
         }
         text.push('\n');
     }
@@ -210,7 +213,7 @@ fn left_behind(report: &Report) -> String {
         return String::new();
     }
     let mut text = "\n## Left behind by the driver\n\n".to_owned();
-    for entry in &report.ledger {
+    for entry in report.ledger.iter().take(MAX_LEFTOVERS) {
         text += &format!(
             "- {} {} ({}): {}\n",
             escaped(&entry.what),
@@ -218,6 +221,9 @@ fn left_behind(report: &Report) -> String {
             code(&entry.check),
             escaped(&entry.then)
         );
+    }
+    if let Some(more @ 1..) = report.ledger.len().checked_sub(MAX_LEFTOVERS) {
+        text += &format!("- {more} more in report.html and report.json\n");
     }
     text
 }

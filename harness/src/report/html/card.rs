@@ -79,7 +79,7 @@ impl Card {
                 "" => &check.headline,
                 message => message,
             }),
-            headline: check.headline.clone(),
+            headline: check.headline.replace('`', ""),
             expected: check.expected.as_deref().map(shown),
             timeline: Timeline::of(&check.evidence),
             looks: looks(&check.evidence),
@@ -87,8 +87,8 @@ impl Card {
             calls: calls(&check.evidence),
             clauses: check.clauses.iter().map(clause).collect(),
             seen_in: check.seen_in.iter().map(seen_in).collect(),
-            look_at: check.look_at.clone(),
-            rerun: format!("{rerun} {}", quoted(&check.id)),
+            look_at: check.look_at.replace('`', ""),
+            rerun: format!("{} {}", shown(rerun), quoted(&check.id)),
         }
     }
 }
@@ -149,12 +149,18 @@ fn looks(evidence: &[Evidence]) -> Vec<Looks> {
     all
 }
 
+/// With each label once, where several in a row have it.
 fn facts(evidence: &[Evidence]) -> Vec<(String, String)> {
-    let facts = evidence.iter().filter_map(|seen| match seen {
-        Evidence::Fact { label, text } => Some((shown(label), shown(text))),
-        _ => None,
-    });
-    facts.collect()
+    let mut last = "";
+    let mut facts = Vec::new();
+    for seen in evidence {
+        if let Evidence::Fact { label, text } = seen {
+            let named = if label == last { "" } else { label };
+            facts.push((shown(named), shown(text)));
+            last = label;
+        }
+    }
+    facts
 }
 
 fn calls(evidence: &[Evidence]) -> Vec<Call> {
