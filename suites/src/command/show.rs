@@ -1,6 +1,7 @@
 //! The run on the screen and in its report.
 
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,13 +28,8 @@ pub(super) enum Shown {
 pub(super) async fn show(mut events: UnboundedReceiver<Event>, ways: Ways, dir: PathBuf) -> Shown {
     let rerun = ways.rerun.clone();
     let mut console = Some(Console::stdout(ways));
-    let mut log = match File::create(dir.join(events::FILE_NAME)) {
-        Ok(file) => Some(Events::new(file)),
-        Err(error) => {
-            let name = events::FILE_NAME;
-            return Shown::NotWritten(format!("write {}: {error}", dir.join(name).display()));
-        }
-    };
+    let mut log = None;
+    let mut can_log = true;
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -42,8 +38,8 @@ pub(super) async fn show(mut events: UnboundedReceiver<Event>, ways: Ways, dir: 
                 None => return Shown::Nothing,
                 Some(event) => {
                     // A full disk will be told of when the report is written.
-                    if log.as_mut().is_some_and(|log| log.handle(&event).is_err()) {
-                        log = None;
+                    if can_log {
+                        can_log = logged(&mut log, &dir, &event).is_ok();
                     }
                     let done = match &event {
                         Event::Ended(report) => Some(written(&dir, report, &rerun)),
@@ -61,6 +57,16 @@ pub(super) async fn show(mut events: UnboundedReceiver<Event>, ways: Ways, dir: 
             return done;
         }
     }
+}
+
+/// Writes an event into the file that the first one makes: of a run that cannot even
+/// begin, none stays.
+fn logged(log: &mut Option<Events<File>>, dir: &Path, event: &Event) -> io::Result<()> {
+    let log = match log {
+        Some(log) => log,
+        none => none.insert(Events::new(File::create(dir.join(events::FILE_NAME))?)),
+    };
+    log.handle(event)
 }
 
 fn written(dir: &Path, report: &Report, rerun: &str) -> Shown {

@@ -6,7 +6,7 @@ use crate::check::{CallRecord, ClauseRef, Evidence, SeenIn, Settled};
 use crate::report::Report;
 use crate::report::finding::strength_words;
 use crate::report::summary::quoted;
-use crate::report::text::{brief_time, seconds};
+use crate::report::text::{brief_time, count, seconds};
 
 pub(super) struct Card {
     pub(super) id: String,
@@ -23,6 +23,8 @@ pub(super) struct Card {
     pub(super) looks: Vec<Looks>,
     pub(super) facts: Vec<(String, String)>,
     pub(super) calls: Vec<Call>,
+    /// `3 calls`.
+    pub(super) counted: String,
     pub(super) clauses: Vec<Clause>,
     pub(super) seen_in: Vec<SeenIn>,
     pub(super) look_at: String,
@@ -84,6 +86,7 @@ impl Card {
             timeline: Timeline::of(&check.evidence),
             looks: looks(&check.evidence),
             facts: facts(&check.evidence),
+            counted: count(calls(&check.evidence).len(), "call"),
             calls: calls(&check.evidence),
             clauses: check.clauses.iter().map(clause).collect(),
             seen_in: check.seen_in.iter().map(seen_in).collect(),

@@ -283,9 +283,19 @@ fn call_rows(moments: &[Moment<'_>], scale: &Scale) -> Vec<TimeRow> {
     rows
 }
 
+/// The row of a path while it is made.
+struct PathRow {
+    path: String,
+    row: TimeRow,
+    /// Where what is there began to be mounted.
+    mounted: Option<f64>,
+    /// Where it was due, and was not there.
+    missing: Option<f64>,
+}
+
 /// Where something is mounted at a path, and what each look saw.
 fn path_rows(moments: &[Moment<'_>], scale: &Scale) -> Vec<TimeRow> {
-    let mut rows: Vec<(String, TimeRow, Option<f64>)> = Vec::new();
+    let mut rows: Vec<PathRow> = Vec::new();
     for moment in moments {
         let Evidence::Mounts {
             path,
@@ -297,17 +307,27 @@ fn path_rows(moments: &[Moment<'_>], scale: &Scale) -> Vec<TimeRow> {
             continue;
         };
         let path = shown(path);
-        let at = rows.iter().position(|(known, ..)| *known == path);
+        let at = rows.iter().position(|known| known.path == path);
         let at = at.unwrap_or_else(|| {
             let row = blank(
                 "mounts",
                 format!("mounts at {}", tail(&path, 28)),
                 path.clone(),
             );
-            rows.push((path.clone(), row, None));
+            rows.push(PathRow {
+                path: path.clone(),
+                row,
+                mounted: None,
+                missing: None,
+            });
             rows.len() - 1
         });
-        let (_, row, since) = &mut rows[at];
+        let PathRow {
+            row,
+            mounted: since,
+            missing,
+            ..
+        } = &mut rows[at];
         let x = scale.x(moment.at);
         let is_late = seconds_after(when).is_some();
         let class = match (lines.is_empty(), expected, is_late) {
@@ -317,7 +337,10 @@ fn path_rows(moments: &[Moment<'_>], scale: &Scale) -> Vec<TimeRow> {
             (true, ..) => "none",
         };
         match (since.is_some(), lines.is_empty()) {
-            (false, false) => *since = Some(x),
+            (false, false) => {
+                *since = Some(x);
+                row.bars.extend(missing.take().map(|from| absent(from, x)));
+            }
             (true, true) => row.bars.extend(since.take().map(|from| mounted(from, x))),
             _ => {}
         }
@@ -327,6 +350,9 @@ fn path_rows(moments: &[Moment<'_>], scale: &Scale) -> Vec<TimeRow> {
             }
             (lines, None) => format!("{}: {}", shown(when), mounts(lines)),
         };
+        if class == "missing" && lines.is_empty() {
+            missing.get_or_insert(x);
+        }
         // Words only where they tell something that the place does not.
         let label = match class {
             "late" => format!("a mount, {}", shown(when)),
@@ -336,9 +362,10 @@ fn path_rows(moments: &[Moment<'_>], scale: &Scale) -> Vec<TimeRow> {
         row.points.push(point(class, x, label, title));
     }
     rows.truncate(MOST_ROWS);
-    let done = rows.into_iter().map(|(_, mut row, since)| {
+    let done = rows.into_iter().map(|path| {
+        let mut row = path.row;
         row.bars
-            .extend(since.map(|from| mounted(from, NAMES + AXIS)));
+            .extend(path.mounted.map(|from| mounted(from, NAMES + AXIS)));
         row
     });
     done.collect()
@@ -361,6 +388,16 @@ fn mounted(from: f64, to: f64) -> Bar {
         x: from,
         width: rounded((to - from).max(2.0)),
         title: "mounted".to_owned(),
+    }
+}
+
+/// From when it was due until it came.
+fn absent(from: f64, to: f64) -> Bar {
+    Bar {
+        class: "absent",
+        x: from,
+        width: rounded((to - from).max(2.0)),
+        title: "due, and not there".to_owned(),
     }
 }
 
