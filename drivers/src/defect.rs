@@ -25,6 +25,8 @@ pub enum Kind {
     Loop,
     /// [`nfs`](crate::nfs): volumes are folders of an NFS share.
     Nfs,
+    /// [`fuse`](crate::fuse): volumes are folders, mounted by a process of their own.
+    Fuse,
 }
 
 impl Kind {
@@ -33,6 +35,7 @@ impl Kind {
         match self {
             Self::Loop => "loop",
             Self::Nfs => "nfs",
+            Self::Fuse => "fuse",
         }
     }
 }
@@ -46,6 +49,7 @@ impl Defect {
 
 const LOOP: &[Kind] = &[Kind::Loop];
 const NFS: &[Kind] = &[Kind::Nfs];
+const FUSE: &[Kind] = &[Kind::Fuse];
 const BOTH: &[Kind] = &[Kind::Loop, Kind::Nfs];
 
 macro_rules! defects {
@@ -63,16 +67,26 @@ defects! {
     ALREADY_MOUNTED_NO_HEALTH_CHECK = "already-mounted-no-health-check", BOTH: "a volume that has failed, or whose server is gone, is reported as published";
     ALREADY_MOUNTED_NO_IDENTITY_CHECK = "already-mounted-no-identity-check", BOTH: "any mount at the path counts as the volume being there already";
     BLOCK_FORMATTED_AS_MOUNT = "block-formatted-as-mount", LOOP: "a raw block volume is given a file system when it is staged";
+    CANCELLED_WORK_CONTINUES = "cancelled-work-continues", LOOP: "what a call has begun goes on when its caller gives up, and the volume is free for other calls meanwhile";
     CHMOD_ON_PUBLISH = "chmod-on-publish", BOTH: "the mode of the volume's root folder is forced to 0777 at every publish";
+    CLONE_SAME_XFS_UUID = "clone-same-xfs-uuid", LOOP: "a copy of an xfs volume is mounted under the UUID of its source";
+    CRASH_MID_PUBLISH_NO_CONVERGE = "crash-mid-publish-no-converge", BOTH: "a publication is recorded after its mount; a mount without a record is neither accepted nor taken away";
+    CREATE_LEAKS_ON_CANCEL = "create-leaks-on-cancel", LOOP: "a volume gets its name when it is made; where the caller gives up before, it never gets one";
+    DELETE_EMPTIES_DISK_IN_USE = "delete-empties-disk-in-use", LOOP: "DeleteVolume cuts the disk to nothing and answers OK while the volume is mounted";
     DELETE_IN_USE_OK = "delete-in-use-ok", LOOP: "DeleteVolume answers OK and removes the disk while the volume is staged";
     DELETE_REMOVES_PARENT = "delete-removes-parent", NFS: "DeleteVolume removes the folder around the volume's, and all the volumes in it";
+    DEVICE_ALIAS_TRUSTED = "device-alias-trusted", LOOP: "the disk is taken from a link by name, wherever that leads by now";
     DIES = "dies", LOOP: "NodeStageVolume of an xfs volume kills the process";
     EDGE_REQUEST_PANICS = "edge-request-panics", BOTH: "a request without its volume capability kills the process";
     ESTALE_BLOCKS_UNPUBLISH = "estale-blocks-unpublish", BOTH: "NodeUnpublishVolume reads the target first, and gives up where that fails";
     EXPAND_NOOP_OK = "expand-noop-ok", LOOP: "NodeExpandVolume answers OK and grows nothing";
+    EXPAND_XFS_WRONG_PATH = "expand-xfs-wrong-path", LOOP: "NodeExpandVolume calls xfs_growfs with the disk image in place of the mount point";
     FORMAT_ON_UNREADABLE = "format-on-unreadable", LOOP: "a volume that cannot be read, or holds what the driver does not know, counts as blank and is formatted";
+    FUSE_DIES_WITH_PLUGIN = "fuse-dies-with-plugin", FUSE: "the process that a volume is mounted by belongs to the plugin's process group, and is killed with it";
     GLOBAL_MUTEX = "global-mutex", BOTH: "one lock for all volumes is held through every call";
+    HOST_FS_OP_AFTER_MOUNT_LOST = "host-fs-op-after-mount-lost", LOOP: "CreateSnapshot changes the mode of the staging path for a while, whether the volume is mounted there or not";
     LAZY_UMOUNT_HIDES_BUSY = "lazy-umount-hides-busy", BOTH: "every unmount is lazy, so that a busy volume seems to be gone";
+    LIMIT_IGNORED = "limit-ignored", LOOP: "limit_bytes is not looked at";
     LOCK_NOT_RELEASED = "lock-not-released", BOTH: "a call that fails leaves its volume locked for ever";
     LOOP_LEFT_AFTER_UNSTAGE = "loop-left-after-unstage", LOOP: "the loop device stays attached after NodeUnstageVolume";
     MOUNT_ERROR_SWALLOWED = "mount-error-swallowed", BOTH: "an error of the mount is logged, and OK answered";
@@ -86,16 +100,19 @@ defects! {
     PUBLISHED_NOTHING = "published-nothing", BOTH: "NodePublishVolume makes an empty folder at the target and mounts nothing";
     READONLY_FLAG_IGNORED = "readonly-flag-ignored", BOTH: "the readonly field of NodePublishVolume is not used";
     REPEAT_UNPUBLISH_FAILS = "repeat-unpublish-fails", BOTH: "NodeUnpublishVolume and NodeUnstageVolume answer NOT_FOUND when there is nothing to undo";
+    RESTORE_IGNORES_SOURCE = "restore-ignores-source", LOOP: "CreateVolume from a snapshot or another volume makes an empty volume";
     RO_BIND_SINGLE_CALL = "ro-bind-single-call", BOTH: "a read-only bind mount is asked for in one call of mount(2), which ignores it";
     RO_BLOCK_BIND_ONLY = "ro-block-bind-only", LOOP: "a read-only block volume is the writable device behind a read-only bind mount";
     SAME_HANDLE_CONTEXT_IGNORED = "same-handle-context-ignored", BOTH: "a volume_context other than the first one seen for the volume is accepted, and ignored";
     SECRET_IN_ARGV = "secret-in-argv", BOTH: "the secrets of a publish stand on a helper's command line";
     SECRET_IN_LOG = "secret-in-log", BOTH: "every request is logged whole, secrets included";
     SIZE_ROUNDED_DOWN = "size-rounded-down", LOOP: "required_bytes is rounded down to whole MiB";
+    SNAPSHOT_WITHOUT_SYNC = "snapshot-without-sync", LOOP: "a snapshot is copied from the disk while writes are still held back in memory";
     SNSW_NOT_ENFORCED = "snsw-not-enforced", BOTH: "a second target is accepted for SINGLE_NODE_SINGLE_WRITER";
     STACK_ON_REPEAT_PUBLISH = "stack-on-repeat-publish", BOTH: "a repeated NodePublishVolume mounts once more over the first";
     STAGE_ERROR_DIR_THEN_OK = "stage-error-dir-then-ok", BOTH: "a stage (or publish, where there is none) that failed counts as done when it is repeated";
     STAGE_ERROR_LEAVES_DEVICE = "stage-error-leaves-device", LOOP: "a stage that fails leaves its loop device attached";
+    STAGE_RETRY_SKIPS_GROW = "stage-retry-skips-grow", LOOP: "a stage that mounted and could not grow the file system counts as done when it is repeated";
     STALE_SOCKET_CRASHLOOP = "stale-socket-crashloop", BOTH: "a socket file left by a killed process makes every later start fail";
     STATE_ON_PRIVATE_PATH = "state-on-private-path", BOTH: "what is staged and published is remembered in memory alone; nothing remembered means nothing to undo";
     STATS_BLOCK_FOREVER = "stats-block-forever", NFS: "NodeGetVolumeStats waits for the server for ever, under a lock that all calls share";
@@ -104,6 +121,7 @@ defects! {
     UMOUNT_ONCE_THEN_REMOVEALL = "umount-once-then-removeall", BOTH: "NodeUnpublishVolume unmounts once and then removes what is at the target, files of the volume included";
     UNADVERTISED_RPC_PANICS = "unadvertised-rpc-panics", BOTH: "an RPC that is not offered kills the process";
     UNPUBLISH_OK_STILL_MOUNTED = "unpublish-ok-still-mounted", BOTH: "an error of umount(2) at NodeUnpublishVolume is logged, and OK answered";
+    UNSTAGE_ERROR_AFTER_UMOUNT = "unstage-error-after-umount", LOOP: "the last step of an unstage fails once, and what is unmounted by then still counts as staged";
     UNSTAGE_OK_STILL_MOUNTED = "unstage-ok-still-mounted", BOTH: "an error of umount(2) at NodeUnstageVolume is logged, and OK answered";
     VOLUME_ID_TRAVERSAL = "volume-id-traversal", NFS: "steps back (..) in a volume_id or subDir are followed out of the volume";
     WIPES_ON_STAGE = "wipes-on-stage", LOOP: "a new file system is made at every NodeStageVolume";

@@ -21,6 +21,8 @@ pub(crate) enum BuiltIn {
     Loop,
     /// Volumes are folders on NFS servers, which are made for the run
     Nfs,
+    /// Volumes are folders, each mounted by a process of its own
+    Fuse,
 }
 
 impl fmt::Display for BuiltIn {
@@ -34,6 +36,7 @@ impl From<BuiltIn> for Kind {
         match driver {
             BuiltIn::Loop => Self::Loop,
             BuiltIn::Nfs => Self::Nfs,
+            BuiltIn::Fuse => Self::Fuse,
         }
     }
 }
@@ -87,6 +90,10 @@ pub(crate) fn configure(config: &mut Config, chosen: Chosen<'_>, host: &Host) ->
             of_nfs(config, &usual, on_our_servers);
             Ok(())
         }
+        BuiltIn::Fuse => {
+            of_fuse(config, &usual);
+            Ok(())
+        }
     }
 }
 
@@ -119,6 +126,18 @@ fn of_loop(config: &mut Config, usual: &Config, host: &Host) -> Result<(), Wrong
         config.deadline = Duration::from_secs(10);
     }
     Ok(())
+}
+
+fn of_fuse(config: &mut Config, usual: &Config) {
+    config.volume.access_types = vec![AccessType::Mount];
+    if config.volume.access_modes == usual.volume.access_modes {
+        config.volume.access_modes = MODES.to_vec();
+    }
+    // As with the loop driver: nothing takes long, unless it has a defect.
+    config.quiet_period.get_or_insert(Duration::from_secs(5));
+    if config.deadline == usual.deadline {
+        config.deadline = Duration::from_secs(10);
+    }
 }
 
 fn of_nfs(config: &mut Config, usual: &Config, on_our_servers: bool) {

@@ -94,6 +94,7 @@ pub(crate) fn selection(
         filters,
         exact: given.exact,
         skip,
+        repeat: given.repeat,
     })
 }
 
@@ -128,7 +129,7 @@ mod tests {
         Selection {
             filters,
             exact,
-            skip: Vec::new(),
+            ..Selection::default()
         }
     }
 

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 use tonic::{Code, Request, Response, Status};
 
-use super::locks::Locks;
+use super::locks::{Held, Locks};
 use super::patience::Patience;
 use crate::defect::{Defect, Defects};
+use crate::sys;
 
 /// A call that works on one volume at a time says which.
 pub(crate) type Claim<'a> = Option<&'a str>;
@@ -41,6 +42,15 @@ impl Calls {
             hung: AtomicBool::new(false),
             everything: Arc::default(),
         }
+    }
+
+    /// Claims one more volume for a call that works on two.
+    ///
+    /// # Errors
+    ///
+    /// ABORTED while another call holds it.
+    pub(crate) fn hold(&self, key: &str) -> Result<Held, Status> {
+        self.locks.hold(key)
     }
 
     /// An RPC that the driver does not offer.
@@ -81,7 +91,7 @@ where
     if driver.calls().defects.has(Defect::SECRET_IN_LOG) {
         tracing::info!(rpc, ?request, "request");
     }
-    let answer = guarded(driver, request, patience, claim, work).await;
+    let answer = guarded(driver, rpc, request, patience, claim, work).await;
     let code = answer.as_ref().err().map_or(Code::Ok, Status::code);
     let took = began.elapsed().as_millis();
     match &answer {
@@ -101,6 +111,7 @@ where
 
 async fn guarded<D, Q, R>(
     driver: &Arc<D>,
+    rpc: &'static str,
     request: Q,
     patience: Patience,
     claim: impl FnOnce(&Q) -> Claim<'_>,
@@ -117,7 +128,9 @@ where
         true => Some(Arc::clone(&calls.everything).lock_owned().await),
         false => None,
     };
-    let held = match claim(&request).filter(|key| !key.is_empty()) {
+    let claimed = claim(&request).filter(|key| !key.is_empty());
+    let volume = claimed.map(str::to_owned);
+    let held = match claimed {
         Some(key) if !calls.defects.has(Defect::NO_PER_VOLUME_LOCK) => Some(calls.locks.hold(key)?),
         _ => None,
     };
@@ -126,9 +139,16 @@ where
     }
     let driver = Arc::clone(driver);
     // The claim goes with the work, which goes on when the caller gives up, be
-    // it to take back what it has done.
+    // it to take back what it has done. The defect lets it go with the caller.
+    let (held, _given_up_with_the_call) = match calls.defects.has(Defect::CANCELLED_WORK_CONTINUES)
+    {
+        true => (None, held),
+        false => (held, None),
+    };
     let work = move || {
+        let held = held;
         let _one_for_all = one_for_all;
+        let _here = sys::rpc::enter(rpc, volume);
         let answer = work(&driver, &request, &patience);
         if answer.is_err() && driver.calls().defects.has(Defect::LOCK_NOT_RELEASED) {
             std::mem::forget(held);

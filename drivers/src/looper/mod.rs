@@ -12,6 +12,8 @@ mod controller;
 mod driver;
 mod identity;
 mod node;
+mod snapshot;
+mod still;
 mod volume;
 
 use std::path::PathBuf;

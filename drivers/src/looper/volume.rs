@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::mount::MsFlags;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tonic::Status;
 
@@ -19,7 +20,7 @@ use crate::sys::file;
 use crate::sys::filesystem::Filesystem;
 
 const RECORD: &str = "volume.json";
-const IMAGE: &str = "disk.img";
+pub(super) const IMAGE: &str = "disk.img";
 /// What a crash may leave of a volume that was being made or deleted.
 const MAKING: &str = "making-";
 const DELETING: &str = "deleting-";
@@ -43,9 +44,28 @@ pub(super) struct Volume {
     pub(super) stages: BTreeMap<PathBuf, Capability>,
     /// Its target paths.
     pub(super) targets: BTreeMap<PathBuf, Target>,
+    /// What it was made from.
+    #[serde(default)]
+    pub(super) source: Option<Source>,
+    /// How much of the disk its file system is known to fill, in bytes.
+    #[serde(default)]
+    pub(super) filled: u64,
+    /// Its file system is frozen for a copy, or a killed process left it so.
+    #[serde(default)]
+    pub(super) frozen: bool,
     /// A file system is being made: until this is cleared again, what is on the
     /// device is half of one, and nobody's data.
     pub(super) formatting: bool,
+}
+
+/// What a volume was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Source {
+    /// The snapshot of this id.
+    Snapshot(String),
+    /// The volume of this id.
+    Volume(String),
 }
 
 /// What ControllerPublishVolume promised.
@@ -113,6 +133,8 @@ impl Volume {
 /// The volumes on disk, and a copy of their records in memory.
 pub(super) struct Store {
     folder: PathBuf,
+    /// Links to the disk images of attached volumes, by volume.
+    aliases: PathBuf,
     volumes: Mutex<BTreeMap<String, Volume>>,
 }
 
@@ -122,30 +144,21 @@ impl Store {
     /// honest one is, does not know what it had staged and published.
     pub(super) fn open(state_dir: &Path, forgetful: bool) -> Result<Self, StoreError> {
         let folder = state_dir.join("volumes");
-        for path in [state_dir, &folder] {
+        let aliases = state_dir.join("by-id");
+        for path in [state_dir, &folder, &aliases] {
             file::make_dir(path, 0o700)?;
         }
         let mut volumes = BTreeMap::new();
-        let read = |source| StoreError::Read {
-            path: folder.clone(),
-            source,
-        };
-        for entry in std::fs::read_dir(&folder).map_err(read)? {
-            let path = entry.map_err(read)?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if name.starts_with(MAKING) || name.starts_with(DELETING) {
-                file::remove_flat_dir(&path)?;
-            } else if is_id(&name) {
-                let mut volume = load(&path.join(RECORD))?;
-                if forgetful {
-                    volume.stages.clear();
-                    volume.targets.clear();
-                }
-                volumes.insert(volume.id.clone(), volume);
+        for mut volume in load_all::<Volume>(&folder, PREFIX)? {
+            if forgetful {
+                volume.stages.clear();
+                volume.targets.clear();
             }
+            volumes.insert(volume.id.clone(), volume);
         }
         Ok(Self {
             folder,
+            aliases,
             volumes: Mutex::new(volumes),
         })
     }
@@ -183,29 +196,43 @@ impl Store {
         self.folder.join(id).join(IMAGE)
     }
 
-    /// Makes a volume: all of it, or, after a crash, nothing.
-    pub(super) fn create(&self, volume: &Volume) -> Result<(), Status> {
-        let record = record(volume)?;
-        let making = self.folder.join(format!("{MAKING}{}", volume.id));
-        file::make_dir(&making, 0o700).map_err(internal)?;
-        let made = file::set_length(&making.join(IMAGE), volume.capacity_bytes)
-            .and_then(|()| file::replace(&making.join(RECORD), &record))
-            .and_then(|()| file::rename(&making, &self.folder.join(&volume.id)));
-        if let Err(error) = made {
-            // What stays of it here is cleared away at the next start.
-            let _ = file::remove_flat_dir(&making);
-            return Err(internal(error));
-        }
+    /// The name by which an attached volume's disk is found, as /dev/disk has them.
+    pub(super) fn alias(&self, id: &str) -> PathBuf {
+        self.aliases.join(id)
+    }
+
+    /// Gives an attached volume's disk its name.
+    pub(super) fn name(&self, id: &str) -> Result<PathBuf, Status> {
+        let alias = self.alias(id);
+        file::lead(&alias, &self.image(id)).map_err(internal)?;
+        Ok(alias)
+    }
+
+    /// Takes the name away.
+    pub(super) fn unname(&self, id: &str) -> Result<(), Status> {
+        file::remove_link(&self.alias(id)).map_err(internal)
+    }
+
+    /// Makes a volume: all of it, or, after a crash, nothing. `fill` puts into the
+    /// disk image what it is to begin with.
+    pub(super) fn create(
+        &self,
+        volume: &Volume,
+        fill: impl FnOnce(&Path) -> Result<(), Status>,
+    ) -> Result<(), Status> {
+        let length = |image: &Path| file::set_length(image, volume.capacity_bytes);
+        make(&self.folder, &volume.id, volume, |image| {
+            fill(image)?;
+            length(image).map_err(internal)
+        })?;
         self.lock().insert(volume.id.clone(), volume.clone());
         Ok(())
     }
 
     /// Deletes a volume and its data.
     pub(super) fn delete(&self, id: &str) -> Result<(), Status> {
-        let deleting = self.folder.join(format!("{DELETING}{id}"));
-        file::rename(&self.folder.join(id), &deleting).map_err(internal)?;
-        self.lock().remove(id);
-        file::remove_flat_dir(&deleting).map_err(internal)
+        self.unname(id)?;
+        remove(&self.folder, id, || drop(self.lock().remove(id)))
     }
 
     /// Changes the record of a volume, on disk first.
@@ -232,14 +259,24 @@ impl Store {
 
 /// A new id, which no volume had before.
 pub(super) fn new_id() -> Result<String, Status> {
+    new_id_of(PREFIX)
+}
+
+/// A new id that begins with this.
+pub(super) fn new_id_of(prefix: &str) -> Result<String, Status> {
     let random = file::random_hex(12).map_err(internal)?;
-    Ok(format!("{PREFIX}{random}"))
+    Ok(format!("{prefix}{random}"))
 }
 
 /// Whether this could be an id of ours. Ids become folder names, so nothing
 /// else is ever joined to a path.
 pub(super) fn is_id(id: &str) -> bool {
-    id.strip_prefix(PREFIX)
+    is_id_of(PREFIX, id)
+}
+
+/// The same, for ids that begin with this.
+pub(super) fn is_id_of(prefix: &str, id: &str) -> bool {
+    id.strip_prefix(prefix)
         .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
@@ -248,12 +285,64 @@ pub(super) fn internal(error: SysError) -> Status {
     Status::internal(error.to_string())
 }
 
-fn record(volume: &Volume) -> Result<Vec<u8>, Status> {
-    serde_json::to_vec_pretty(volume)
-        .map_err(|error| Status::internal(format!("cannot write the volume's record: {error}")))
+/// Makes the folder of a volume or a snapshot, with its record and its disk image:
+/// all of it, or, after a crash, nothing.
+pub(super) fn make(
+    folder: &Path,
+    id: &str,
+    told: &impl Serialize,
+    fill: impl FnOnce(&Path) -> Result<(), Status>,
+) -> Result<(), Status> {
+    let record = record(told)?;
+    let making = folder.join(format!("{MAKING}{id}"));
+    file::make_dir(&making, 0o700).map_err(internal)?;
+    let finish = || {
+        file::replace(&making.join(RECORD), &record)?;
+        file::rename(&making, &folder.join(id))
+    };
+    let made = fill(&making.join(IMAGE)).and_then(|()| finish().map_err(internal));
+    // What stays of it here is cleared away at the next start.
+    made.inspect_err(|_| drop(file::remove_flat_dir(&making)))
 }
 
-fn load(path: &Path) -> Result<Volume, StoreError> {
+/// Removes the folder of a volume or a snapshot: all of it, or, after a crash, at
+/// the next start. `forget` is called when it is out of sight.
+pub(super) fn remove(folder: &Path, id: &str, forget: impl FnOnce()) -> Result<(), Status> {
+    let deleting = folder.join(format!("{DELETING}{id}"));
+    file::rename(&folder.join(id), &deleting).map_err(internal)?;
+    forget();
+    file::remove_flat_dir(&deleting).map_err(internal)
+}
+
+/// The records in a folder, of those whose id begins with `prefix`; what a crash
+/// left half made or half deleted is cleared away.
+pub(super) fn load_all<T: DeserializeOwned>(
+    folder: &Path,
+    prefix: &str,
+) -> Result<Vec<T>, StoreError> {
+    let read = |source| StoreError::Read {
+        path: folder.to_owned(),
+        source,
+    };
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(read)? {
+        let path = entry.map_err(read)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with(MAKING) || name.starts_with(DELETING) {
+            file::remove_flat_dir(&path)?;
+        } else if is_id_of(prefix, &name) {
+            found.push(load(&path.join(RECORD))?);
+        }
+    }
+    Ok(found)
+}
+
+fn record(told: &impl Serialize) -> Result<Vec<u8>, Status> {
+    serde_json::to_vec_pretty(told)
+        .map_err(|error| Status::internal(format!("cannot write the record: {error}")))
+}
+
+fn load<T: DeserializeOwned>(path: &Path) -> Result<T, StoreError> {
     let read = |source| StoreError::Read {
         path: path.to_owned(),
         source,

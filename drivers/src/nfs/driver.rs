@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status};
 
 use super::Options;
 use super::source::Source;
-use super::store::Store;
+use super::store::{self, Store};
 use super::workplace;
 use crate::common::calls::{self, Answers, Calls, Claim};
 use crate::common::patience::Patience;
@@ -56,7 +56,7 @@ impl Driver {
         workplace::clear(&workplaces).map_err(StoreError::from)?;
         let forgetful = options.defects.has(Defect::STATE_ON_PRIVATE_PATH);
         Ok(Self {
-            store: Store::open(&state_dir, forgetful)?,
+            store: store::open(&state_dir, forgetful)?,
             defects: options.defects.clone(),
             node_id: node_id(options.node_id.as_deref())?,
             stages: options.stage,

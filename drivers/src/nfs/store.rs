@@ -6,15 +6,15 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use tonic::Status;
 
 use super::flags::Flags;
 use super::source::Source;
+use crate::common::records as common;
 use crate::common::serve::StoreError;
-use crate::sys::{SysError, file};
+use crate::sys::SysError;
 
 const RECORDS: &str = "records.json";
 
@@ -61,59 +61,17 @@ impl Records {
 }
 
 /// The records, in memory and on disk.
-pub(super) struct Store {
-    path: PathBuf,
-    records: Mutex<Records>,
-}
+pub(super) type Store = common::Records<Records>;
 
-impl Store {
-    /// Reads what is there. A forgetful driver, which no honest one is, does not
-    /// know what it had staged and published.
-    pub(super) fn open(state_dir: &Path, forgetful: bool) -> Result<Self, StoreError> {
-        let path = state_dir.join(RECORDS);
-        let read = |source| StoreError::Read {
-            path: path.clone(),
-            source,
-        };
-        let mut records: Records = match std::fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| read(error.into()))?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Records::default(),
-            Err(error) => return Err(read(error)),
-        };
+/// Reads what is there. A forgetful driver, which no honest one is, does not know
+/// what it had staged and published.
+pub(super) fn open(state_dir: &Path, forgetful: bool) -> Result<Store, StoreError> {
+    Store::open(state_dir.join(RECORDS), |records| {
         if forgetful {
             records.stages.clear();
             records.targets.clear();
         }
-        Ok(Self {
-            path,
-            records: Mutex::new(records),
-        })
-    }
-
-    /// A copy of all that is recorded.
-    pub(super) fn records(&self) -> Records {
-        self.lock().clone()
-    }
-
-    /// Changes the records, on disk first.
-    pub(super) fn update<T>(
-        &self,
-        change: impl FnOnce(&mut Records) -> Result<T, Status>,
-    ) -> Result<T, Status> {
-        let mut records = self.lock();
-        let mut changed = records.clone();
-        let answer = change(&mut changed)?;
-        let bytes = serde_json::to_vec_pretty(&changed)
-            .map_err(|error| Status::internal(format!("cannot write the records: {error}")))?;
-        file::replace(&self.path, &bytes).map_err(internal)?;
-        *records = changed;
-        Ok(answer)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Records> {
-        // They are replaced whole, so a panic elsewhere leaves none half changed.
-        self.records.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    })
 }
 
 /// An error of the node itself, told to the caller.

@@ -12,7 +12,9 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
+use super::kernel::{Pretend, call};
 use crate::common::patience::{Over, Patience};
+use crate::mutation::Call;
 
 /// Where administrators' programs are, beside `PATH`, which a service may lack.
 const PROGRAM_FOLDERS: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
@@ -34,6 +36,14 @@ pub(crate) fn program(name: &str) -> Option<PathBuf> {
 
 /// Runs a program to its end; what it said on the way is the error's text.
 pub(crate) fn run(name: &str, arguments: &[&str], last: &Path) -> io::Result<()> {
+    let arguments: Vec<_> = arguments.iter().map(|word| (*word).to_owned()).collect();
+    let program = name.to_owned();
+    call(Call::of_program(name), last, move |last| {
+        run_to_its_end(&program, &arguments, last)
+    })
+}
+
+fn run_to_its_end(name: &str, arguments: &[String], last: &Path) -> io::Result<()> {
     let file = program(name).ok_or_else(|| {
         io::Error::new(io::ErrorKind::NotFound, format!("{name} is not installed"))
     })?;
@@ -95,6 +105,12 @@ pub(crate) enum Ended {
     Itself(ExitStatus, String),
     /// It was killed.
     Killed(Over),
+}
+
+impl Pretend for Ended {
+    fn pretend() -> io::Result<Self> {
+        Ok(Self::Itself(ExitStatus::default(), String::new()))
+    }
 }
 
 /// Runs a program in a process group of its own for as long as there is

@@ -23,7 +23,9 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, pipe2};
 
 use super::filesystem::Usage;
+use super::kernel::{Pretend, call, call_from};
 use crate::common::patience::{Over, Patience};
+use crate::mutation::Call;
 
 /// How long a child may take to end once it was killed.
 const GRACE: Duration = Duration::from_secs(2);
@@ -89,6 +91,55 @@ pub(crate) fn measure(path: &Path, patience: &Patience) -> Result<Usage, Undone>
 
 /// Has a chore done.
 pub(crate) fn run(chore: Chore<'_>, patience: &Patience) -> Result<Words, Undone> {
+    let patience = patience.clone();
+    match chore {
+        Chore::Measure(path) => call(Call::Statfs, path, move |path| {
+            delegate(Chore::Measure(path), &patience)
+        }),
+        Chore::Unmount(path, flags) => call(Call::Umount, path, move |path| {
+            delegate(Chore::Unmount(path, flags), &patience)
+        }),
+        Chore::Mount {
+            source,
+            target,
+            flags,
+        } => {
+            let mount = move |source: Option<&Path>, target: &Path| {
+                delegate(
+                    Chore::Mount {
+                        source,
+                        target,
+                        flags,
+                    },
+                    &patience,
+                )
+            };
+            match source {
+                Some(source) => call_from(Call::Mount, source, target, move |source, target| {
+                    mount(Some(source), target)
+                }),
+                None => call(Call::Mount, target, move |target| mount(None, target)),
+            }
+        }
+        Chore::MakeFolders { root, names } => {
+            let names = names.to_vec();
+            call(Call::Mkdir, root, move |root| {
+                let names = &names;
+                delegate(Chore::MakeFolders { root, names }, &patience)
+            })
+        }
+    }
+}
+
+/// A file system of 333 MiB, a third full.
+impl Pretend for Words {
+    fn pretend() -> io::Result<Self> {
+        Ok([1 << 20, 333, 222, 222, 999, 666])
+    }
+}
+
+/// Hands a chore to a child.
+fn delegate(chore: Chore<'_>, patience: &Patience) -> Result<Words, Undone> {
     reap();
     let laid_out = LaidOut::of(chore)?;
     let (ours, theirs) = pipe2(OFlag::O_CLOEXEC).map_err(io::Error::from)?;

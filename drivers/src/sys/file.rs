@@ -6,11 +6,16 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::kernel::{Opened, call, call_from};
 use super::{Doing, SysError};
+use crate::mutation::Call;
 
 /// Makes a folder, where there is none. Its parent is the caller's affair.
 pub(crate) fn make_dir(path: &Path, mode: u32) -> Result<bool, SysError> {
-    match DirBuilder::new().mode(mode).create(path) {
+    let made = call(Call::Mkdir, path, move |path| {
+        DirBuilder::new().mode(mode).create(path)
+    });
+    match made {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::AlreadyExists && is_dir(path) => Ok(false),
         Err(error) => Err(SysError::new("make the folder", path, error)),
@@ -28,12 +33,9 @@ fn is_file(path: &Path) -> bool {
 
 /// Makes an empty file, where there is none: what a device is bound onto.
 pub(crate) fn make_file(path: &Path) -> Result<bool, SysError> {
-    let made = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o640)
-        .open(path);
-    match made {
+    let mut how = OpenOptions::new();
+    how.write(true).create_new(true).mode(0o640);
+    match Opened::open(path, &how) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == ErrorKind::AlreadyExists && is_file(path) => Ok(false),
         Err(error) => Err(SysError::new("make the file", path, error)),
@@ -49,13 +51,21 @@ pub(crate) fn remove_mount_point(path: &Path) -> Result<(), SysError> {
         Err(error) => return Err(SysError::new("look at", path, error)),
     };
     if found.is_dir() {
-        fs::remove_dir(path).doing("remove the folder", path)
+        rmdir(path)
     } else if found.is_file() && found.len() == 0 {
-        fs::remove_file(path).doing("remove the file", path)
+        unlink(path)
     } else {
         let error = std::io::Error::other("it is neither an empty folder nor an empty file");
         Err(SysError::new("remove", path, error))
     }
+}
+
+fn rmdir(path: &Path) -> Result<(), SysError> {
+    call(Call::Rmdir, path, |path| fs::remove_dir(path)).doing("remove the folder", path)
+}
+
+fn unlink(path: &Path) -> Result<(), SysError> {
+    call(Call::Unlink, path, |path| fs::remove_file(path)).doing("remove the file", path)
 }
 
 /// Whether two paths name one file.
@@ -66,15 +76,17 @@ pub(crate) fn identity(path: &Path) -> Result<(u64, u64), SysError> {
 
 /// Makes a sparse file of this many bytes, or makes one longer.
 pub(crate) fn set_length(path: &Path, bytes: u64) -> Result<(), SysError> {
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .doing("open", path)?;
-    file.set_len(bytes).doing("set the length of", path)?;
-    file.sync_all().doing("flush", path)
+    let mut how = OpenOptions::new();
+    how.write(true).create(true).truncate(false).mode(0o600);
+    let file = Opened::open(path, &how).doing("open", path)?;
+    file.call(Call::Truncate, move |file| file.set_len(bytes))
+        .doing("set the length of", path)?;
+    flush(&file, path)
+}
+
+fn flush(file: &Opened, path: &Path) -> Result<(), SysError> {
+    file.call(Call::Fsync, |file| file.sync_all())
+        .doing("flush", path)
 }
 
 /// Makes a file longer where it is shorter: what format-on-unreadable does to a
@@ -99,32 +111,63 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), SysError> {
     let mut aside = path.as_os_str().to_owned();
     aside.push(format!(".new-{}", WRITES.fetch_add(1, Ordering::Relaxed)));
     let aside = PathBuf::from(aside);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&aside)
-        .doing("open", &aside)?;
-    file.write_all(content).doing("write", &aside)?;
-    file.sync_all().doing("flush", &aside)?;
-    fs::rename(&aside, path).doing("replace", path)?;
+    let mut how = OpenOptions::new();
+    how.write(true).create(true).truncate(true).mode(0o600);
+    let file = Opened::open(&aside, &how).doing("open", &aside)?;
+    let content = content.to_owned();
+    file.call(Call::Write, move |mut file| file.write_all(&content))
+        .doing("write", &aside)?;
+    flush(&file, &aside)?;
+    move_to(&aside, path).doing("replace", path)?;
     sync_parent(path)
+}
+
+fn move_to(from: &Path, to: &Path) -> std::io::Result<()> {
+    call_from(Call::Rename, from, to, |from, to| fs::rename(from, to))
 }
 
 /// Moves a folder to another name, for good.
 pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), SysError> {
-    fs::rename(from, to).doing("rename", from)?;
+    move_to(from, to).doing("rename", from)?;
     sync_parent(to)
+}
+
+/// Where a link leads.
+pub(crate) fn led_to(link: &Path) -> Result<PathBuf, SysError> {
+    fs::read_link(link).doing("read the link", link)
+}
+
+/// Makes a link lead there, in one step.
+pub(crate) fn lead(link: &Path, to: &Path) -> Result<(), SysError> {
+    let mut aside = link.as_os_str().to_owned();
+    aside.push(".new");
+    let aside = PathBuf::from(aside);
+    // What a crash left there.
+    let _ = call(Call::Unlink, &aside, |aside| fs::remove_file(aside));
+    call_from(Call::Symlink, to, &aside, |to, aside| {
+        std::os::unix::fs::symlink(to, aside)
+    })
+    .doing("make the link", &aside)?;
+    rename(&aside, link)
+}
+
+/// Removes a link. One that is gone already is well.
+pub(crate) fn remove_link(link: &Path) -> Result<(), SysError> {
+    match call(Call::Unlink, link, |link| fs::remove_file(link)) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(SysError::new("remove the link", link, error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Removes a folder of plain files and nothing deeper.
 pub(crate) fn remove_flat_dir(path: &Path) -> Result<(), SysError> {
     for entry in fs::read_dir(path).doing("list", path)? {
         let entry = entry.doing("list", path)?.path();
-        fs::remove_file(&entry).doing("remove", &entry)?;
+        unlink(&entry)?;
     }
-    fs::remove_dir(path).doing("remove the folder", path)?;
+    rmdir(path)?;
     sync_parent(path)
 }
 
@@ -132,15 +175,15 @@ pub(crate) fn remove_flat_dir(path: &Path) -> Result<(), SysError> {
 pub(crate) fn random_hex(bytes: usize) -> Result<String, SysError> {
     let path = Path::new("/dev/urandom");
     let mut random = vec![0; bytes];
-    let mut file = File::open(path).doing("open", path)?;
-    file.read_exact(&mut random).doing("read", path)?;
+    let file = Opened::read(path).doing("open", path)?;
+    file.file().read_exact(&mut random).doing("read", path)?;
     Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn sync_parent(path: &Path) -> Result<(), SysError> {
     let parent = path.parent().unwrap_or(Path::new("/"));
-    let folder = File::open(parent).doing("open", parent)?;
-    folder.sync_all().doing("flush", parent)
+    // Opened to be flushed alone, so this is one call.
+    call(Call::Fsync, parent, |parent| File::open(parent)?.sync_all()).doing("flush", parent)
 }
 
 /// Reads a folder through: what estale-blocks-unpublish does first, and what
@@ -158,7 +201,14 @@ pub(crate) fn list(path: &Path) -> Result<(), SysError> {
 
 /// Lets everybody write to a folder: the defect chmod-on-publish.
 pub(crate) fn open_to_all(path: &Path) {
-    let _ = fs::set_permissions(path, fs::Permissions::from_mode(0o777));
+    set_mode(path, 0o777);
+}
+
+/// Changes the mode of whatever is at a path, which only defects do.
+pub(crate) fn set_mode(path: &Path, mode: u32) {
+    let _ = call(Call::Chmod, path, move |path| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))
+    });
 }
 
 /// Removes what is in a folder: the defect umount-once-then-removeall. It stays
@@ -176,9 +226,9 @@ pub(crate) fn empty_out(root: &Path) {
             Ok(found) if found.dev() != device => {}
             Ok(found) if found.is_dir() => {
                 empty_out(&path);
-                let _ = fs::remove_dir(&path);
+                let _ = rmdir(&path);
             }
-            Ok(_) => drop(fs::remove_file(&path)),
+            Ok(_) => drop(unlink(&path)),
             Err(_) => {}
         }
     }
@@ -188,7 +238,7 @@ pub(crate) fn empty_out(root: &Path) {
 pub(crate) fn remove_empty_dirs(path: &Path) -> Result<(), SysError> {
     for entry in fs::read_dir(path).doing("list", path)? {
         let entry = entry.doing("list", path)?.path();
-        let _ = fs::remove_dir(entry);
+        let _ = rmdir(&entry);
     }
     Ok(())
 }

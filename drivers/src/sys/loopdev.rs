@@ -5,8 +5,8 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -16,8 +16,10 @@ use linux_raw_sys::loop_device::{
 };
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 
+use super::kernel::{Opened, Pretend, call};
 use super::mountinfo::Mount;
-use super::{Doing, SysError};
+use super::{Doing, SysError, rpc};
+use crate::mutation::Call;
 
 const CONTROL: &str = "/dev/loop-control";
 const READ_ONLY: u32 = 1;
@@ -71,6 +73,9 @@ impl LoopDevice {
     /// device. The names of volumes are random, so the end of the path will do:
     /// seen from another mount namespace its beginning may differ.
     fn backing_is(self, image: &Path) -> bool {
+        if rpc::is_told_cleared(&self.path()) {
+            return false;
+        }
         let backing = format!("/sys/block/loop{}/loop/backing_file", self.0);
         let Ok(backing) = fs::read_to_string(backing) else {
             return false;
@@ -97,11 +102,27 @@ impl LoopDevice {
         Ok(sectors * 512)
     }
 
+    /// Whether the disk can be read: it is asked, and no cache.
+    pub(crate) fn answers(self) -> Result<(), SysError> {
+        /// As direct reads want it, whatever the size of a sector.
+        #[repr(align(4096))]
+        struct Block([u8; 4096]);
+        let read = |path: &Path| {
+            let mut block = Block([0; 4096]);
+            let mut how = OpenOptions::new();
+            how.read(true).custom_flags(libc::O_DIRECT);
+            how.open(path)?.read_exact_at(&mut block.0, 0)
+        };
+        call(Call::Read, &self.path(), read).doing("read", &self.path())
+    }
+
     /// Lets the device take the present length of its file.
     pub(crate) fn grow(self) -> Result<(), SysError> {
         let device = self.open(false).doing("open", &self.path())?;
-        ioctl_int(device.as_raw_fd(), LOOP_SET_CAPACITY, 0)
-            .map(drop)
+        device
+            .call(Call::LoopCapacity, |device| {
+                ioctl_int(device, LOOP_SET_CAPACITY, 0).map(drop)
+            })
             .doing("set the capacity of", &self.path())
     }
 
@@ -109,7 +130,10 @@ impl LoopDevice {
     /// also when somebody has the device open, and the kernel then clears it later.
     pub(crate) fn detach(self, image: &Path) -> Result<(), SysError> {
         let device = self.open(false).doing("open", &self.path())?;
-        match ioctl_int(device.as_raw_fd(), LOOP_CLR_FD, 0) {
+        let cleared = device.call(Call::LoopClear, |device| {
+            ioctl_int(device, LOOP_CLR_FD, 0).map(drop)
+        });
+        match cleared {
             Err(error) if error.raw_os_error() != Some(libc::ENXIO) => {
                 return Err(SysError::new("detach", self.path(), error));
             }
@@ -126,22 +150,19 @@ impl LoopDevice {
         Ok(())
     }
 
-    fn open(self, write: bool) -> io::Result<File> {
+    fn open(self, write: bool) -> io::Result<Opened> {
         let path = self.path();
-        let open = || {
-            OpenOptions::new()
-                .read(true)
-                .write(write)
-                .custom_flags(libc::O_CLOEXEC)
-                .open(&path)
-        };
-        match open() {
+        let mut how = OpenOptions::new();
+        how.read(true).write(write).custom_flags(libc::O_CLOEXEC);
+        match Opened::open(&path, &how) {
             // A container's own /dev does not get the nodes of new devices.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let mode = Mode::from_bits_truncate(0o660);
                 let device = makedev(u64::from(MAJOR), u64::from(self.0));
-                mknod(&path, SFlag::S_IFBLK, mode, device)?;
-                open()
+                call(Call::Mknod, &path, move |path| {
+                    mknod(path, SFlag::S_IFBLK, mode, device).map_err(io::Error::from)
+                })?;
+                Opened::open(&path, &how)
             }
             opened => opened,
         }
@@ -154,7 +175,9 @@ impl LoopDevice {
         let mut info = status(&device)?;
         if info.lo_flags & AUTOCLEAR != 0 {
             info.lo_flags &= !AUTOCLEAR;
-            ioctl_ptr(device.as_raw_fd(), LOOP_SET_STATUS64, &mut info)?;
+            device.call(Call::LoopSetStatus, move |device| {
+                ioctl_ptr(device, LOOP_SET_STATUS64, &mut info.clone())
+            })?;
         }
         Ok(())
     }
@@ -190,19 +213,17 @@ pub(crate) fn attach(image: &Path, read_only: bool) -> Result<LoopDevice, SysErr
 
 /// A new device that shows this file.
 pub(crate) fn attach_new(image: &Path, read_only: bool) -> Result<LoopDevice, SysError> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(!read_only)
-        .open(image)
-        .doing("open", image)?;
+    let mut how = OpenOptions::new();
+    how.read(true).write(!read_only);
+    let file = Opened::open(image, &how).doing("open", image)?;
     let path = Path::new(CONTROL);
-    let control = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(path)
-        .doing("open", path)?;
+    how.write(true);
+    let control = Opened::open(path, &how).doing("open", path)?;
     for _ in 0..ATTEMPTS {
-        let number = ioctl_int(control.as_raw_fd(), LOOP_CTL_GET_FREE, 0)
+        let number = control
+            .call(Call::LoopFree, |control| {
+                ioctl_int(control, LOOP_CTL_GET_FREE, 0)
+            })
             .doing("ask for a free loop device at", path)?;
         let device = LoopDevice(number.unsigned_abs());
         match configure(device, &file, image, read_only) {
@@ -216,11 +237,10 @@ pub(crate) fn attach_new(image: &Path, read_only: bool) -> Result<LoopDevice, Sy
     Err(SysError::new("attach a loop device to", image, error))
 }
 
-fn configure(device: LoopDevice, file: &File, image: &Path, read_only: bool) -> io::Result<()> {
+fn configure(device: LoopDevice, file: &Opened, image: &Path, read_only: bool) -> io::Result<()> {
     let node = device.open(!read_only)?;
     // SAFETY: a structure of integers and arrays of integers, for which zero is a value.
     let mut config: loop_config = unsafe { std::mem::zeroed() };
-    config.fd = file.as_raw_fd().unsigned_abs();
     config.info.lo_flags = if read_only { READ_ONLY } else { 0 };
     let name = image.as_os_str().as_encoded_bytes();
     let room = config.info.lo_file_name.len() - 1;
@@ -232,14 +252,27 @@ fn configure(device: LoopDevice, file: &File, image: &Path, read_only: bool) -> 
     {
         *to = *from;
     }
-    ioctl_ptr(node.as_raw_fd(), LOOP_CONFIGURE, &mut config)
+    node.call_from(Call::LoopConfigure, file, move |file, node| {
+        let mut config = config;
+        config.fd = file.as_raw_fd().unsigned_abs();
+        ioctl_ptr(node, LOOP_CONFIGURE, &mut config)
+    })
 }
 
-fn status(device: &File) -> io::Result<loop_info64> {
-    // SAFETY: a structure of integers and arrays of integers, for which zero is a value.
-    let mut info: loop_info64 = unsafe { std::mem::zeroed() };
-    ioctl_ptr(device.as_raw_fd(), LOOP_GET_STATUS64, &mut info)?;
-    Ok(info)
+fn status(device: &Opened) -> io::Result<loop_info64> {
+    device.call(Call::LoopStatus, |device| {
+        let mut info = loop_info64::pretend()?;
+        ioctl_ptr(device, LOOP_GET_STATUS64, &mut info)?;
+        Ok(info)
+    })
+}
+
+/// All zeros: that of no file.
+impl Pretend for loop_info64 {
+    fn pretend() -> io::Result<Self> {
+        // SAFETY: a structure of integers and arrays of integers, for which zero is a value.
+        Ok(unsafe { std::mem::zeroed() })
+    }
 }
 
 /// The last two components: the folder named by the volume's id, and the file in it.
@@ -247,17 +280,22 @@ fn tail(path: &Path) -> Option<(&std::ffi::OsStr, &std::ffi::OsStr)> {
     Some((path.parent()?.file_name()?, path.file_name()?))
 }
 
-fn ioctl_int(fd: RawFd, request: u32, argument: libc::c_ulong) -> io::Result<i32> {
+fn ioctl_int(file: &File, request: u32, argument: libc::c_ulong) -> io::Result<i32> {
     // SAFETY: the loop requests used here take an integer or nothing; no memory is handed over.
-    let answer = unsafe { libc::ioctl(fd, libc::Ioctl::from(request), argument) };
+    let answer = unsafe { libc::ioctl(file.as_raw_fd(), libc::Ioctl::from(request), argument) };
     nix::errno::Errno::result(answer).map_err(io::Error::from)
 }
 
-fn ioctl_ptr<T>(fd: RawFd, request: u32, argument: &mut T) -> io::Result<()> {
+fn ioctl_ptr<T>(file: &File, request: u32, argument: &mut T) -> io::Result<()> {
     // SAFETY: every request used here reads or fills the one structure that it is
     // called with (loop_config, loop_info64), which lives throughout the call.
-    let answer =
-        unsafe { libc::ioctl(fd, libc::Ioctl::from(request), std::ptr::from_mut(argument)) };
+    let answer = unsafe {
+        libc::ioctl(
+            file.as_raw_fd(),
+            libc::Ioctl::from(request),
+            std::ptr::from_mut(argument),
+        )
+    };
     nix::errno::Errno::result(answer)
         .map(drop)
         .map_err(io::Error::from)

@@ -2,16 +2,23 @@
 //! systems, helper programs.
 //!
 //! The handlers decide, these functions do. They are plain functions over paths,
-//! and each error says what was being done and to what.
+//! and each error says what was being done and to what. What changes the node, or
+//! tells of it, goes through one [`kernel`], so that a driver can be told to let any
+//! of these calls go wrong.
 
 pub(crate) mod command;
+pub(crate) mod copy;
 pub(crate) mod disposable;
 pub(crate) mod file;
 pub(crate) mod filesystem;
+pub(crate) mod fuse;
+pub(crate) mod kernel;
 pub(crate) mod loopdev;
 pub(crate) mod mount;
 pub(crate) mod mountinfo;
+pub(crate) mod mutant;
 pub(crate) mod nfs;
+pub(crate) mod rpc;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,10 +1,13 @@
 //! mount(2) and umount(2).
 
+use std::io;
 use std::path::Path;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
+use super::kernel::{call, call_from};
 use super::{Doing, SysError};
+use crate::mutation::Call;
 
 /// Mount flags, as a capability lists them, in the three forms that the kernel takes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,13 +69,12 @@ pub(crate) fn mount_device(
     options: &MountOptions,
 ) -> Result<(), SysError> {
     let data = (!options.data.is_empty()).then(|| options.data.join(","));
-    mount(
-        Some(device),
-        target,
-        Some(fs_type),
-        options.mount | options.superblock,
-        data.as_deref(),
-    )
+    let flags = options.mount | options.superblock;
+    let fs_type = fs_type.to_owned();
+    call_from(Call::Mount, device, target, move |device, target| {
+        let (fs_type, data) = (Some(fs_type.as_str()), data.as_deref());
+        mount(Some(device), target, fs_type, flags, data).map_err(io::Error::from)
+    })
     .doing("mount the volume at", target)
 }
 
@@ -80,25 +82,37 @@ pub(crate) fn mount_device(
 /// one it was made from: the kernel ignores all others at this step.
 pub(crate) fn bind(source: &Path, target: &Path, ignored: MsFlags) -> Result<(), SysError> {
     let flags = MsFlags::MS_BIND | ignored;
-    mount(Some(source), target, None::<&str>, flags, None::<&str>).doing("bind-mount at", target)
+    call_from(Call::Mount, source, target, move |source, target| {
+        mount(Some(source), target, None::<&str>, flags, None::<&str>).map_err(io::Error::from)
+    })
+    .doing("bind-mount at", target)
 }
 
 /// Gives a bind mount its own flags, which needs a second call to mount(2).
 pub(crate) fn set_flags(target: &Path, flags: MsFlags) -> Result<(), SysError> {
     let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | flags;
-    mount(None::<&str>, target, None::<&str>, flags, None::<&str>)
-        .doing("set the mount flags of", target)
+    call(Call::Mount, target, move |target| {
+        let none = None::<&str>;
+        mount(none, target, none, flags, none).map_err(io::Error::from)
+    })
+    .doing("set the mount flags of", target)
 }
 
 /// Takes away the mount on top at this path. Never lazily: a busy mount is an error.
 pub(crate) fn unmount(target: &Path) -> Result<(), SysError> {
-    umount2(target, MntFlags::UMOUNT_NOFOLLOW).doing("unmount", target)
+    unmount_with(target, MntFlags::UMOUNT_NOFOLLOW)
 }
 
 /// Takes the mount out of sight, whoever still uses it. No honest driver does this.
 pub(crate) fn unmount_lazily(target: &Path) -> Result<(), SysError> {
-    let flags = MntFlags::UMOUNT_NOFOLLOW | MntFlags::MNT_DETACH;
-    umount2(target, flags).doing("unmount", target)
+    unmount_with(target, MntFlags::UMOUNT_NOFOLLOW | MntFlags::MNT_DETACH)
+}
+
+fn unmount_with(target: &Path, flags: MntFlags) -> Result<(), SysError> {
+    call(Call::Umount, target, move |target| {
+        umount2(target, flags).map_err(io::Error::from)
+    })
+    .doing("unmount", target)
 }
 
 #[cfg(test)]

@@ -5,7 +5,9 @@ use std::fs;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use super::{Doing, SysError};
+use super::kernel::call;
+use super::{Doing, SysError, rpc};
+use crate::mutation::Call;
 
 /// The mounts of the calling thread's namespace. `/proc/self` would be those of
 /// the main thread, which need not be alive.
@@ -46,14 +48,26 @@ impl Mount {
     pub(crate) fn is_super_read_only(&self) -> bool {
         self.super_options.iter().any(|option| option == "ro")
     }
+
+    /// Whether the file system has stopped after an error (ext4 says so since Linux 6.14).
+    pub(crate) fn has_stopped(&self) -> bool {
+        let stopped = ["emergency_ro", "shutdown"];
+        let mut options = self.super_options.iter();
+        options.any(|option| stopped.contains(&option.as_str()))
+    }
 }
 
 /// Every mount that this thread sees, in the kernel's order: of several at one
 /// path, the last is the one on top.
 pub(crate) fn mounts() -> Result<Vec<Mount>, SysError> {
     let path = Path::new(MOUNTINFO);
-    let bytes = fs::read(path).doing("read", path)?;
-    Ok(parse(&bytes))
+    let bytes = call(Call::MountTable, path, |path| fs::read(path)).doing("read", path)?;
+    Ok(rpc::as_told(parse(&bytes)))
+}
+
+/// The mounts as they are, whatever the driver is told.
+pub(super) fn as_they_are() -> Vec<Mount> {
+    parse(&fs::read(MOUNTINFO).unwrap_or_default())
 }
 
 /// The mounts at exactly this path, the one on top last.

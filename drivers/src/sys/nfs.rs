@@ -1,8 +1,9 @@
 //! What an NFS driver does to the node and to its server: mount.nfs(8), and the
 //! removal of a folder on a share that was mounted for it.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -10,8 +11,10 @@ use std::process::Command;
 use nix::sys::signal::{Signal, kill};
 
 use super::command::{self, Ended, program, run_or_abandon, run_patiently};
+use super::kernel::{call, call_from};
 use super::{Doing, SysError};
 use crate::common::patience::Patience;
+use crate::mutation::Call;
 
 /// The helper, `mount.nfs4` for the type of that name.
 const HELPER: &str = "mount.nfs";
@@ -43,15 +46,19 @@ pub(crate) fn mount(
             io::Error::new(io::ErrorKind::NotFound, message),
         )
     })?;
-    let mut command = Command::new(helper);
-    command.arg(share.source).arg(target);
-    if !share.options.is_empty() {
-        command.arg("-o").arg(share.options);
-    }
-    match abandon {
-        true => run_or_abandon(&mut command, patience),
-        false => run_patiently(&mut command, patience),
-    }
+    let (options, patience) = (share.options.to_owned(), patience.clone());
+    let source = Path::new(share.source);
+    call_from(Call::MountNfs, source, target, move |source, target| {
+        let mut command = Command::new(&helper);
+        command.arg(source).arg(target);
+        if !options.is_empty() {
+            command.arg("-o").arg(&options);
+        }
+        match abandon {
+            true => run_or_abandon(&mut command, &patience),
+            false => run_patiently(&mut command, &patience),
+        }
+    })
     .doing(DOING, target)
 }
 
@@ -70,7 +77,9 @@ pub(crate) fn end_helpers(target: &Path, patience: &Patience) -> Result<(), SysE
             return Ok(());
         }
         for stray in strays {
-            let _ = kill(stray, Signal::SIGKILL);
+            let _ = call(Call::Kill, target, move |_| {
+                kill(stray, Signal::SIGKILL).map_err(io::Error::from)
+            });
         }
         if patience.over().is_some() {
             let error = io::Error::other("mount.nfs does not end");
@@ -91,30 +100,38 @@ pub(crate) fn remove_folder(
         .iter()
         .fold(root.to_owned(), |path, name| path.join(name));
     let doing = "remove the folder";
-    let Some((last, way)) = names.split_last() else {
+    if names.is_empty() {
         let error = io::Error::other("it is the share itself");
         return Err(SysError::new(doing, path, error));
-    };
+    }
     let rm = program("rm").ok_or_else(|| {
         let error = io::Error::new(io::ErrorKind::NotFound, "rm is not installed");
         SysError::new(doing, &path, error)
     })?;
-    let text = |name: &[u8]| CString::new(name).map_err(io::Error::other);
-    let root = text(root.as_os_str().as_encoded_bytes()).doing(doing, &path)?;
-    let way: Vec<CString> = way
-        .iter()
-        .map(|name| text(name.as_bytes()))
-        .collect::<io::Result<_>>()
-        .doing(doing, &path)?;
+    let (root, patience) = (root.to_owned(), patience.clone());
+    call(Call::Remove, &path, move |path| {
+        let mut command = removal(&rm, &root, path)?;
+        run_patiently(&mut command, &patience)
+    })
+    .doing(doing, &path)
+}
+
+/// `rm` of the folder at this path, which it comes to from the root step by step.
+fn removal(rm: &Path, root: &Path, path: &Path) -> io::Result<Command> {
+    let text = |name: &OsStr| CString::new(name.as_bytes()).map_err(io::Error::other);
+    let names = path.strip_prefix(root).map_err(io::Error::other)?;
+    let mut way: Vec<CString> = names.iter().map(text).collect::<io::Result<_>>()?;
+    way.pop();
+    let root = text(root.as_os_str())?;
     let mut command = Command::new(rm);
     // `./`, so that no name is taken for an option.
     command
         .args(["-rf", "--one-file-system"])
-        .arg(format!("./{last}"));
+        .arg(Path::new(".").join(names.file_name().unwrap_or_default()));
     // SAFETY: between fork and exec, `enter` makes system calls on memory that was
     // laid out before, and neither allocates nor takes a lock.
     unsafe { command.pre_exec(move || enter(&root, &way)) };
-    run_patiently(&mut command, patience).doing(doing, &path)
+    Ok(command)
 }
 
 /// Makes the folder at the end of the way the working folder.

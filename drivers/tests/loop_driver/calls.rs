@@ -249,8 +249,8 @@ impl World {
         ask!(self, NodeClient.node_get_info, csi::NodeGetInfoRequest {})
     }
 
-    pub(crate) fn snapshot(&self) -> Result<(), Status> {
-        let request = csi::CreateSnapshotRequest::default();
-        ask!(self, ControllerClient.create_snapshot, request).map(drop)
+    pub(crate) fn modify(&self) -> Result<(), Status> {
+        let request = csi::ControllerModifyVolumeRequest::default();
+        ask!(self, ControllerClient.controller_modify_volume, request).map(drop)
     }
 }

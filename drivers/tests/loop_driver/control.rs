@@ -328,7 +328,7 @@ fn arguments(world: &mut World) -> Result<(), Failed> {
         "expand: not there",
     )?;
     refused(
-        world.snapshot(),
+        world.modify(),
         Code::Unimplemented,
         "a call that is not offered",
     )?;

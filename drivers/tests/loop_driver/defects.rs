@@ -254,7 +254,7 @@ bites! {
         world.unpublish(&volume.id, &target)?;
         expect(!staging.join("folder").exists(), "the data is gone")
     };
-    "unadvertised-rpc-panics" => |world| dies(world, |world| world.snapshot().is_err());
+    "unadvertised-rpc-panics" => |world| dies(world, |world| world.modify().is_err());
     "dies" => |world| {
         if !crate::scratch::has("xfs") {
             return Ok(());

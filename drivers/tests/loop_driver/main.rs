@@ -6,6 +6,7 @@
 
 mod calls;
 mod control;
+mod copies;
 mod defects;
 mod life;
 mod requests;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
             life::CASES,
             trouble::CASES,
             control::CASES,
+            copies::CASES,
             restart::CASES,
             defects::CASES,
         ];

@@ -47,7 +47,7 @@ struct Place {
 #[derive(Debug)]
 struct Stretch {
     volume: String,
-    call: String,
+    call: CallRecord,
     from: Moment,
     /// None: it was not answered, and may be at work still.
     to: Option<Moment>,
@@ -63,6 +63,12 @@ pub struct Stray {
     pub what: String,
     /// For the report.
     pub seen: Vec<Evidence>,
+}
+
+/// Whether a call ended with a word of the driver's: `OK`, `NOT_FOUND`. What happened
+/// instead of one is in lower case.
+fn is_answer(code: &str) -> bool {
+    code.chars().all(|c| !c.is_ascii_lowercase())
 }
 
 impl Accounts {
@@ -114,7 +120,7 @@ impl Accounts {
         let Some(volume) = record.request.get("volume_id").and_then(|id| id.as_str()) else {
             return;
         };
-        let answered = !matches!(record.code.as_str(), "no answer" | "broken");
+        let answered = is_answer(&record.code);
         let mut inner = self.lock();
         if record.code == "OK" {
             // Whatever was not answered before is settled by this.
@@ -127,7 +133,7 @@ impl Accounts {
         }
         inner.stretches.push(Stretch {
             volume: volume.to_owned(),
-            call: format!("{}, call {},", record.rpc, record.n),
+            call: record.clone(),
             from,
             to: answered.then_some(to),
             ended: to.at,
@@ -219,7 +225,7 @@ impl Inner {
         let opened = |place: &&Place| place.open_from.is_some_and(|from| from.is_before(side, at));
         let asked = |stretch: &Stretch| {
             mine.iter().any(|place| place.volume == stretch.volume)
-                && stretch.from.is_before(side, at)
+                && stretch.from.may_be_before(side, at)
                 && stretch.to.is_none_or(|to| !to.is_before(side, at))
         };
         if by_us || mine.iter().any(|place| opened(&place)) || self.stretches.iter().any(asked) {
@@ -231,7 +237,13 @@ impl Inner {
         });
         let since = |stretch: &Stretch| {
             let after = seconds(event.at.saturating_duration_since(stretch.ended));
-            format!("{after} after {} was answered", stretch.call)
+            let (rpc, n, code) = (&stretch.call.rpc, stretch.call.n, &stretch.call.code);
+            match code.as_str() {
+                "no answer" | "broken" => {
+                    format!("{after} after {rpc}, call {n}, which had no answer")
+                }
+                code => format!("{after} after {rpc}, call {n}, was answered with {code}"),
+            }
         };
         let since = before.map_or_else(|| "before any call for the volume".to_owned(), since);
         let what = match event.what {
@@ -239,12 +251,16 @@ impl Inner {
             Change::Detached => "a mount went",
         };
         let point = last.path.ours.display();
-        let mut seen = vec![Evidence::Mounts {
+        let mut seen: Vec<_> = self
+            .calls_around(&mine, before)
+            .map(Evidence::Call)
+            .collect();
+        seen.push(Evidence::Mounts {
             path: point.to_string(),
             when: format!("{} {since}", event.what),
             lines: event.mount.iter().map(|mount| mount.line()).collect(),
             expected: None,
-        }];
+        });
         seen.extend(event.by.as_deref().map(|doer| Evidence::Fact {
             label: "done by".to_owned(),
             text: in_words(doer),
@@ -254,6 +270,27 @@ impl Inner {
             what: format!("{what} at {point} {since}, while no call for it was at work"),
             seen,
         })
+    }
+}
+
+impl Inner {
+    /// The last calls for the volume of these places until this one.
+    fn calls_around(
+        &self,
+        mine: &[&Place],
+        until: Option<&Stretch>,
+    ) -> impl Iterator<Item = CallRecord> {
+        const SHOWN: usize = 4;
+        let until = until.map_or(0, |stretch| stretch.call.n);
+        let of = |stretch: &&Stretch| mine.iter().any(|place| place.volume == stretch.volume);
+        let calls = self
+            .stretches
+            .iter()
+            .filter(of)
+            .filter(|s| s.call.n <= until);
+        let calls: Vec<_> = calls.map(|stretch| stretch.call.clone()).collect();
+        let first = calls.len().saturating_sub(SHOWN);
+        calls.into_iter().skip(first)
     }
 }
 

@@ -29,6 +29,7 @@ pub const AWAY: Duration = Duration::from_secs(20);
 pub struct Attempt<'a> {
     published: Published<'a>,
     said: Said,
+    staged: bool,
     /// When the last answer came.
     answered: Moment,
 }
@@ -63,6 +64,19 @@ impl<'a> Volume<'a> {
     /// # Errors
     /// No connection, or our own.
     pub async fn attempt(&self, name: &str, flags: &[&str]) -> Result<Attempt<'a>, Stop> {
+        self.attempt_for(name, flags, AWAY).await
+    }
+
+    /// The same, and each call is given up after `limit`.
+    ///
+    /// # Errors
+    /// No connection, or our own.
+    pub async fn attempt_for(
+        &self,
+        name: &str,
+        flags: &[&str],
+        limit: Duration,
+    ) -> Result<Attempt<'a>, Stop> {
         let cx = self.cx;
         self.with(|claim| claim.want.more_flags = owned(flags));
         let staged = self.to_stage().await?;
@@ -72,27 +86,54 @@ impl<'a> Volume<'a> {
             target,
             request,
         };
-        let attempt = async |said| Attempt {
+        let attempt = async |said, staged| Attempt {
             published: published.clone(),
             said,
+            staged,
             answered: cx.session.moment().await,
         };
         if staged.path.is_some() {
             staged.claims_stage();
             let asked = cx
-                .ask_into_fault::<rpc::NodeStageVolume>(&staged.stage_request())
+                .ask_into_fault_for::<rpc::NodeStageVolume>(&staged.stage_request(), limit)
                 .await?;
             match Said::of(&asked, "NodeStageVolume") {
                 Said::Published => {}
-                said => return Ok(attempt(said).await),
+                said => return Ok(attempt(said, false).await),
             }
         }
         see::mounts_at(cx, &published.target, "before").await?;
         staged.claims_target(&published.target);
         let asked = cx
-            .ask_into_fault::<rpc::NodePublishVolume>(&published.request)
+            .ask_into_fault_for::<rpc::NodePublishVolume>(&published.request, limit)
             .await?;
-        Ok(attempt(Said::of(&asked, "NodePublishVolume")).await)
+        Ok(attempt(Said::of(&asked, "NodePublishVolume"), true).await)
+    }
+}
+
+impl<'a> Attempt<'a> {
+    /// The volume where it was to be.
+    pub fn published(&self) -> &Published<'a> {
+        &self.published
+    }
+
+    /// Whether every call answered OK.
+    pub fn is_ok(&self) -> bool {
+        self.said == Said::Published
+    }
+
+    /// Whether NodeStageVolume answered OK, or is not offered.
+    pub fn is_staged(&self) -> bool {
+        self.staged
+    }
+
+    /// A refusal, or that there was no answer, in words; none: every call answered OK.
+    pub fn failure(&self) -> Option<String> {
+        match &self.said {
+            Said::Published => None,
+            Said::Refused(how) => Some(how.clone()),
+            Said::Nothing => Some("a call had no answer".to_owned()),
+        }
     }
 }
 

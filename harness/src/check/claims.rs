@@ -2,11 +2,13 @@
 //! the driver has to take back.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
+use super::content::SnapshotClaim;
 use super::kind::Kind;
 use super::late::Watchpoint;
 use super::volume::Want;
-use crate::lab::OurPath;
+use crate::lab::{Disk, OurPath};
 use crate::node::{BlockDevice, DiskId, LoopDevice};
 
 /// All that one check made, in the order of making.
@@ -14,6 +16,8 @@ use crate::node::{BlockDevice, DiskId, LoopDevice};
 pub struct Claims {
     /// Its volumes.
     pub volumes: Vec<VolumeClaim>,
+    /// Its snapshots.
+    pub snapshots: Vec<SnapshotClaim>,
     /// Places that it gave back, where nothing may be mounted until the run ends.
     pub watched: Vec<Watchpoint>,
     /// NFS servers of the lab's that it has for itself.
@@ -55,6 +59,10 @@ pub struct VolumeClaim {
     pub loops_before: Option<HashSet<DiskId>>,
     /// It is the user's, and not marked `scratch`: it is only read.
     pub given_read_only: bool,
+    /// The disk of ours that it lies on, in place of its image.
+    pub disk: Option<Arc<Disk>>,
+    /// We did harm to its disk or file system: it serves no other check.
+    pub harmed: bool,
     /// Its place among the user's static volumes, to be given back.
     pub given: Option<usize>,
 }
@@ -79,6 +87,8 @@ impl VolumeClaim {
             disks: Vec::new(),
             loops_before: None,
             given_read_only: false,
+            disk: None,
+            harmed: false,
             given: None,
         }
     }

@@ -10,6 +10,7 @@ use super::attempt::AWAY;
 use super::cx::Asked;
 use super::published::Published;
 use super::see;
+use super::staged::Staged;
 use super::stop::{Checked, Stop};
 use crate::node::{Look, LookError};
 
@@ -50,6 +51,25 @@ impl Company {
     }
 }
 
+impl Staged<'_> {
+    /// Asks to take the staging back while what the volume lies on is away, and again
+    /// for a moment if it is refused. None: no answer.
+    ///
+    /// # Errors
+    /// No connection, or no CSI.
+    pub async fn unstage_into_fault(
+        &self,
+    ) -> Result<Option<Asked<v1::NodeUnstageVolumeResponse>>, Stop> {
+        if self.path.is_none() {
+            return Ok(Some(Asked::nothing_to_do("NodeUnstageVolume")));
+        }
+        self.volume
+            .cx
+            .insist_into_fault::<rpc::NodeUnstageVolume>(&self.unstage_request())
+            .await
+    }
+}
+
 impl Published<'_> {
     /// Asks for its usage while its server is away. None: no answer.
     ///
@@ -76,7 +96,19 @@ impl Published<'_> {
         &self,
     ) -> Result<Option<Asked<v1::NodeUnpublishVolumeResponse>>, Stop> {
         self.cx()
-            .ask_into_fault::<rpc::NodeUnpublishVolume>(&self.unpublish_request())
+            .insist_into_fault::<rpc::NodeUnpublishVolume>(&self.unpublish_request())
+            .await
+    }
+
+    /// The same, and again for a moment if it is refused.
+    ///
+    /// # Errors
+    /// No connection, or no CSI.
+    pub async fn insist_unpublish_into_fault(
+        &self,
+    ) -> Result<Option<Asked<v1::NodeUnpublishVolumeResponse>>, Stop> {
+        self.cx()
+            .insist_into_fault::<rpc::NodeUnpublishVolume>(&self.unpublish_request())
             .await
     }
 

@@ -6,6 +6,7 @@ use csi_proto::v1;
 use csi_proto::v1::plugin_capability::service::Type as Service;
 
 use super::claims::VolumeClaim;
+use super::content::Source;
 use super::cx::Cx;
 use super::kind::Kind;
 use super::stop::Stop;
@@ -21,12 +22,20 @@ pub(super) fn request(cx: &Cx, claim: &VolumeClaim) -> Result<v1::CreateVolumeRe
     Ok(v1::CreateVolumeRequest {
         name: claim.name.clone().unwrap_or_default(),
         capacity_range: Some(v1::CapacityRange {
-            required_bytes: required_bytes(config, &claim.kind) + i64::from(claim.want.odd_size),
-            limit_bytes: config.volume.limit.map_or(0, bytes),
+            required_bytes: claim
+                .want
+                .bytes
+                .unwrap_or_else(|| required_bytes(config, &claim.kind))
+                + i64::from(claim.want.odd_size),
+            limit_bytes: claim
+                .want
+                .limit
+                .unwrap_or_else(|| config.volume.limit.map_or(0, bytes)),
         }),
         volume_capabilities: vec![capability(cx, claim, &[])],
         parameters: filled(cx, claim, &config.parameters)?,
         secrets: cx.secrets("CreateVolume"),
+        volume_content_source: claim.want.source.as_ref().map(Source::told),
         accessibility_requirements: topology.then(|| cx.facts().topology()).flatten(),
         mutable_parameters: filled(cx, claim, &config.mutable_parameters)?,
         ..Default::default()

@@ -23,6 +23,9 @@ use crate::client::CallRecord;
 use crate::client::{Answer, Code, Refusal, Reply};
 use crate::node::MountTable;
 
+/// How long what is refused to be taken back is asked again.
+const INSISTING: Duration = Duration::from_secs(3);
+
 /// The context of one check's body. Shared: a body may run two calls at once.
 #[derive(Debug)]
 pub struct Cx {
@@ -38,7 +41,7 @@ pub struct Cx {
     pub(super) canaries: AtomicBool,
     /// A call of this check was refused as busy until its deadline: the next ones
     /// are not waited for.
-    impatient: AtomicBool,
+    pub(super) impatient: AtomicBool,
 }
 
 impl Cx {
@@ -160,8 +163,7 @@ impl Cx {
         &self,
         request: &R::Request,
     ) -> Result<Asked<R::Response>, Stop> {
-        const LIMIT: Duration = Duration::from_secs(3);
-        let mut patience = Patience::brisk(LIMIT);
+        let mut patience = Patience::brisk(INSISTING);
         loop {
             let asked = self.ask_patiently::<R>(request).await?;
             let hopeless = [Code::INVALID_ARGUMENT, Code::NOT_FOUND, Code::UNIMPLEMENTED];
@@ -183,15 +185,48 @@ impl Cx {
         &self,
         request: &R::Request,
     ) -> Result<Option<Asked<R::Response>>, Stop> {
+        self.ask_into_fault_for::<R>(request, AWAY).await
+    }
+
+    /// The same, and the call is given up after `limit`.
+    ///
+    /// # Errors
+    /// As [`Cx::ask_into_fault`].
+    pub async fn ask_into_fault_for<R: Rpc>(
+        &self,
+        request: &R::Request,
+        limit: Duration,
+    ) -> Result<Option<Asked<R::Response>>, Stop> {
         self.session.may_ask(R::NAME, self.kind.as_ref())?;
         let client = &self.session.client;
-        let limit = AWAY.min(client.longest_deadline());
+        let limit = limit.min(client.longest_deadline());
         let reply = self
             .accounted(client.call_into_fault::<R>(&self.id, request, limit))
             .await;
         match reply.answer {
             Answer::Silent(_) => Ok(None),
             _ => self.session.judge_connection(reply).await.map(Some),
+        }
+    }
+
+    /// The same to take something back: a refusal is asked again a few times, since what
+    /// is busy for a moment is no fault of the driver.
+    ///
+    /// # Errors
+    /// As [`Cx::ask_into_fault`].
+    pub async fn insist_into_fault<R: Rpc>(
+        &self,
+        request: &R::Request,
+    ) -> Result<Option<Asked<R::Response>>, Stop> {
+        let mut patience = Patience::brisk(INSISTING);
+        loop {
+            let asked = self.ask_into_fault::<R>(request).await?;
+            let refused = asked
+                .as_ref()
+                .is_some_and(|asked| asked.refusal().is_some());
+            if !refused || !patience.wait().await {
+                return Ok(asked);
+            }
         }
     }
 
@@ -275,6 +310,16 @@ impl Cx {
 pub struct Asked<T> {
     pub(super) rpc: String,
     pub(super) answer: Result<T, Refusal>,
+}
+
+impl<T: Default> Asked<T> {
+    /// What a call would be answered that there is no reason to make.
+    pub(super) fn nothing_to_do(rpc: &str) -> Self {
+        Self {
+            rpc: rpc.to_owned(),
+            answer: Ok(T::default()),
+        }
+    }
 }
 
 impl<T> Asked<T> {
@@ -379,7 +424,7 @@ impl<T> Asked<T> {
     }
 }
 
-fn told(rpc: &str, refusal: &Refusal) -> String {
+pub(super) fn told(rpc: &str, refusal: &Refusal) -> String {
     let Refusal { code, message } = refusal;
     let words: String = message.chars().take(300).collect();
     if words.is_empty() {

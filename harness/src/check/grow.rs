@@ -6,8 +6,10 @@ use csi_proto::v1::controller_service_capability::rpc::Type as ControllerRpc;
 use csi_proto::v1::node_service_capability::rpc::Type as NodeRpc;
 use csi_proto::v1::plugin_capability::volume_expansion::Type as Expansion;
 
+use super::cx::Asked;
 use super::kind::Kind;
 use super::published::Published;
+use super::staged::Staged;
 use super::step::Access;
 use super::stop::Stop;
 use super::volume::Volume;
@@ -44,54 +46,105 @@ impl Volume<'_> {
     /// A call was refused; or the driver grows volumes only while nobody uses
     /// them; or the host cannot grow this file system.
     pub async fn grow(&self, target: &Published<'_>) -> Result<i64, Stop> {
-        let facts = self.cx.facts();
-        if !facts.expansion.contains(&(Expansion::Online as i32)) {
+        let (size, on_node) = self.grow_in_the_controller(target).await?;
+        if on_node.is_some() {
+            for _ in 0..2 {
+                self.grow_nodes_part(target, size).await?;
+            }
+        }
+        Ok(size)
+    }
+
+    /// The controller's part: the size that was asked for, and what is still to be
+    /// asked of the node.
+    pub(super) async fn grow_in_the_controller(
+        &self,
+        target: &Published<'_>,
+    ) -> Result<(i64, Option<v1::NodeExpandVolumeRequest>), Stop> {
+        if !self
+            .cx
+            .facts()
+            .expansion
+            .contains(&(Expansion::Online as i32))
+        {
             return Err(Stop::not_offered("ONLINE expansion"));
         }
-        let size = self.capacity().max(1 << 20).saturating_mul(2);
-        let range = Some(v1::CapacityRange {
-            required_bytes: size,
-            limit_bytes: 0,
-        });
-        let mut on_node = facts.node_can(NodeRpc::ExpandVolume);
-        if facts.controller_can(ControllerRpc::ExpandVolume) {
-            let request = v1::ControllerExpandVolumeRequest {
-                volume_id: self.id(),
-                capacity_range: range,
-                secrets: self.cx.secrets("ControllerExpandVolume"),
-                volume_capability: Some(self.capability()),
-            };
-            let asked = self
-                .cx
-                .ask_patiently::<rpc::ControllerExpandVolume>(&request)
-                .await?;
-            on_node &= asked.ok()?.node_expansion_required;
+        let size = self.twice();
+        let on_node = self.grow_controllers_part(size).await?;
+        let request = self.node_expand_request(&target.staged, &target.target.drivers, size);
+        Ok((size, on_node.then_some(request)))
+    }
+
+    /// Twice its size, in bytes.
+    pub fn twice(&self) -> i64 {
+        self.capacity().max(1 << 20).saturating_mul(2)
+    }
+
+    /// The controller's part of an expansion, where the driver has one; whether the
+    /// node has to do something too.
+    ///
+    /// # Errors
+    /// The call was refused.
+    pub async fn grow_controllers_part(&self, size: i64) -> Result<bool, Stop> {
+        let facts = self.cx.facts();
+        let on_node = facts.node_can(NodeRpc::ExpandVolume);
+        if !facts.controller_can(ControllerRpc::ExpandVolume) {
+            return Ok(on_node);
         }
-        if !on_node {
-            return Ok(size);
-        }
-        let staging = target.staged.path.as_ref().map(|path| path.drivers.clone());
-        let request = v1::NodeExpandVolumeRequest {
+        let request = v1::ControllerExpandVolumeRequest {
             volume_id: self.id(),
-            volume_path: target.target.drivers.clone(),
-            capacity_range: range,
+            capacity_range: range(size),
+            secrets: self.cx.secrets("ControllerExpandVolume"),
+            volume_capability: Some(self.capability()),
+        };
+        let asked = self
+            .cx
+            .ask_patiently::<rpc::ControllerExpandVolume>(&request)
+            .await?;
+        Ok(asked.ok()?.node_expansion_required && on_node)
+    }
+
+    /// The node's part of an expansion.
+    ///
+    /// # Errors
+    /// The call was refused, or the host cannot grow this file system.
+    pub async fn grow_nodes_part(&self, target: &Published<'_>, size: i64) -> Result<(), Stop> {
+        let asked = self.ask_node_to_grow(target, size).await?;
+        if asked.refusal().is_some() && self.needs_a_capability_to_grow(target).await? {
+            return Err(Stop::no_host(
+                "CAP_SYS_RESOURCE, without which ext4 cannot grow while it is mounted",
+            ));
+        }
+        asked.ok().map(drop)
+    }
+
+    async fn ask_node_to_grow(
+        &self,
+        target: &Published<'_>,
+        size: i64,
+    ) -> Result<Asked<v1::NodeExpandVolumeResponse>, Stop> {
+        let request = self.node_expand_request(&target.staged, &target.target.drivers, size);
+        self.cx
+            .ask_patiently::<rpc::NodeExpandVolume>(&request)
+            .await
+    }
+
+    /// The request that grows it on the node, at this path.
+    pub fn node_expand_request(
+        &self,
+        staged: &Staged<'_>,
+        volume_path: &str,
+        size: i64,
+    ) -> v1::NodeExpandVolumeRequest {
+        let staging = staged.path.as_ref().map(|path| path.drivers.clone());
+        v1::NodeExpandVolumeRequest {
+            volume_id: self.id(),
+            volume_path: volume_path.to_owned(),
+            capacity_range: range(size),
             staging_target_path: staging.unwrap_or_default(),
             volume_capability: Some(self.capability()),
             secrets: self.cx.secrets("NodeExpandVolume"),
-        };
-        for _ in 0..2 {
-            let asked = self
-                .cx
-                .ask_patiently::<rpc::NodeExpandVolume>(&request)
-                .await?;
-            if asked.refusal().is_some() && self.needs_a_capability_to_grow(target).await? {
-                return Err(Stop::no_host(
-                    "CAP_SYS_RESOURCE, without which ext4 cannot grow while it is mounted",
-                ));
-            }
-            asked.ok()?;
         }
-        Ok(size)
     }
 
     /// The same, where the driver and the host can; what they cannot is no matter.
@@ -118,4 +171,11 @@ impl Volume<'_> {
         };
         Ok(ext && !self.cx.facts().has_cap_sys_resource)
     }
+}
+
+fn range(required_bytes: i64) -> Option<v1::CapacityRange> {
+    Some(v1::CapacityRange {
+        required_bytes,
+        limit_bytes: 0,
+    })
 }

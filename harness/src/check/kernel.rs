@@ -4,6 +4,7 @@
 //! told of by the kernel long after every call was answered:
 //! `EXT4-fs error (device vde): ext4_find_entry: reading directory lblock 0`.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -18,6 +19,8 @@ pub(super) struct Kernel(Mutex<Inner>);
 struct Inner {
     log: Option<KernelLog>,
     uses: Vec<Use>,
+    /// Checks that harm their disks: what the kernel says of them is our doing.
+    harmful: HashSet<String>,
     trouble: Vec<Trouble>,
 }
 
@@ -30,8 +33,6 @@ struct Use {
     diskseq: Option<u64>,
     ended: bool,
     check: String,
-    /// The check did harm to the disk itself.
-    excused: bool,
 }
 
 /// Trouble of a device that our scenario did not cause.
@@ -88,7 +89,6 @@ impl Kernel {
             diskseq: disk.id.diskseq,
             ended: false,
             check: check.to_owned(),
-            excused: false,
         });
     }
 
@@ -105,13 +105,7 @@ impl Kernel {
 
     /// This check harms its disks: what the kernel says of them is its own doing.
     pub(super) fn excuse(&self, check: &str) {
-        let mut inner = self.heard();
-        let of_check = |of: &&mut Use| of.check == check;
-        inner
-            .uses
-            .iter_mut()
-            .filter(of_check)
-            .for_each(|of| of.excused = true);
+        self.heard().harmful.insert(check.to_owned());
     }
 }
 
@@ -121,12 +115,15 @@ impl Inner {
     fn charged(&self, text: &str, now: impl Fn(&str) -> Option<u64>) -> Option<Trouble> {
         let last = |of: &&Use| names(text, &of.device);
         let of = self.uses.iter().rfind(last)?;
-        let is_trouble = match of.ended {
-            // Nobody may have had the name since.
-            true => outlives(text) && of.diskseq.is_some() && now(&of.device) == of.diskseq,
-            false => fails(text),
-        };
-        (is_trouble && !of.excused).then(|| Trouble {
+        // Another disk may have the name by now: also where the volume was unmounted, and
+        // its device detached, behind the driver's back.
+        let is_that = of.diskseq.is_some() && now(&of.device) == of.diskseq;
+        let is_trouble = is_that
+            && match of.ended {
+                true => outlives(text),
+                false => fails(text),
+            };
+        (is_trouble && !self.harmful.contains(&of.check)).then(|| Trouble {
             check: of.check.clone(),
             text: text.to_owned(),
             afterwards: of.ended,
@@ -184,13 +181,12 @@ impl Session {
 mod tests {
     use super::*;
 
-    fn of(device: &str, ended: bool, excused: bool) -> Use {
+    fn of(device: &str, ended: bool) -> Use {
         Use {
             device: device.to_owned(),
             diskseq: Some(7),
             ended,
             check: "c".to_owned(),
-            excused,
         }
     }
 
@@ -209,17 +205,17 @@ mod tests {
 
     #[test]
     fn trouble_of_a_device_is_charged_to_who_had_it() {
-        let used = [of("loop1", false, false), of("loop12", false, false)];
+        let used = [of("loop1", false), of("loop12", false)];
         assert_eq!(charged(&used, GONE, 7), Some(false));
         assert_eq!(charged(&used, IO, 7), Some(false));
         let option = "EXT4-fs (loop1): Unrecognized mount option";
         assert_eq!(charged(&used, option, 7), None);
-        assert_eq!(charged(&[of("loop1", false, true)], GONE, 7), None);
-        assert_eq!(charged(&[of("loop12", false, false)], GONE, 7), None);
-        let ended = [of("loop1", true, false)];
+        assert_eq!(charged(&[of("loop12", false)], GONE, 7), None);
+        let ended = [of("loop1", true)];
         assert_eq!(charged(&ended, GONE, 7), Some(true));
         // Another has the name by now, or reads what was given back.
         assert_eq!(charged(&ended, GONE, 8), None);
+        assert_eq!(charged(&used, GONE, 8), None);
         assert_eq!(charged(&ended, IO, 7), None);
     }
 }

@@ -70,6 +70,16 @@ impl Cx {
         }
     }
 
+    /// What came to a path since a moment at which nothing was mounted there, noted;
+    /// gives how long after.
+    pub(super) fn came_here(&self, path: &OurPath, since: &Moment) -> Option<String> {
+        let came = self.session.came(path, since)?;
+        for seen in came.evidence(path, since) {
+            self.see(seen);
+        }
+        Some(came.after(since))
+    }
+
     /// From now until the end of the quiet period of the run nothing may be mounted
     /// at a path that was given back. An empty folder is put there, as the next pod
     /// of the kind would have it, so that what is under way finds its place.

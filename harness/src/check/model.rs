@@ -30,6 +30,8 @@ pub struct Check {
     pub axes: &'static [Axis],
     /// At most so many volumes at once, in each case.
     pub volumes: u32,
+    /// With fewer than so many it cannot be run.
+    pub least: u32,
     /// At most so many calls, in each case, cleaning included.
     pub calls: u32,
     /// Real bugs of the kind: `owner/repo#number` and what happened there.
@@ -38,6 +40,12 @@ pub struct Check {
     pub look_at: &'static str,
     /// The body.
     pub run: for<'a> fn(&'a Cx) -> Body<'a>,
+}
+
+/// The id of a case without the number of its round: `…[ext4]#7` is a round of
+/// `…[ext4]`.
+pub(crate) fn without_round(id: &str) -> &str {
+    id.split('#').next().unwrap_or_default()
 }
 
 /// When a check runs.
@@ -142,7 +150,8 @@ fn issue_url(issue: &str) -> String {
 ///     owns: [],                       // optional, with phase: First
 ///     phase: Together,                // optional
 ///     axes: [Kind],                   // optional
-///     volumes: 1, calls: 8,           // at most, in each case
+///     volumes: 1, calls: 8,           // at most, in each case; `least: 1` between
+///                                     // them: it makes do with fewer volumes
 ///     seen_in: ["owner/repo#1" => "what happened there"],
 ///     look_at: "what to look at",
 ///     run: body,
@@ -158,7 +167,7 @@ macro_rules! check {
         $(owns: [$($step:expr),* $(,)?],)?
         $(phase: $phase:ident,)?
         $(axes: [$($axis:ident),* $(,)?],)?
-        volumes: $volumes:literal, calls: $calls:literal,
+        volumes: $volumes:literal, $(least: $least:literal,)? calls: $calls:literal,
         $(seen_in: [$($bug:literal => $what:literal),* $(,)?],)?
         $(look_at: $look:literal,)?
         run: $run:path $(,)?
@@ -173,11 +182,24 @@ macro_rules! check {
             phase: $crate::check_phase!($($phase)?),
             axes: &[$($($crate::check::Axis::$axis),*)?],
             volumes: $volumes,
+            least: $crate::check_least!($volumes $(, $least)?),
             calls: $calls,
             seen_in: &[$($(($bug, $what)),*)?],
             look_at: concat!($($look)?),
             run: |cx| ::std::boxed::Box::pin($run(cx)),
         };
+    };
+}
+
+/// The least number of volumes that was named, or the most.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! check_least {
+    ($most:literal) => {
+        $most
+    };
+    ($most:literal, $least:literal) => {
+        $least
     };
 }
 

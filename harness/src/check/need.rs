@@ -35,6 +35,8 @@ pub enum Need {
     ContextDecides,
     /// The user's word.
     Consent(Allow),
+    /// The driver is a process that we start, and may end.
+    OurProcess,
     /// The driver's mount namespace can be read.
     DriverNamespace,
     /// The driver lives in our own mount namespace: what we mount, it sees.
@@ -48,6 +50,8 @@ pub enum Need {
 }
 
 impl Need {
+    /// A driver that we may kill and start again.
+    pub const RESTART: Self = Self::All(&[Self::Consent(Allow::Restart), Self::OurProcess]);
     /// Volumes that are mounted.
     pub const MOUNT: Self = Self::Volume(Access::Mount);
     /// Volumes that are raw block devices.
@@ -83,6 +87,7 @@ impl Need {
             Self::NfsLab => facts.lacks_nfs_lab(self.to_string()),
             Self::ContextDecides => unless(facts.config.context_decides(), Lacking::Driver),
             Self::Consent(consent) => unless(facts.allowed.contains(consent), Lacking::User),
+            Self::OurProcess => unless(!facts.config.driver.command.is_empty(), Lacking::User),
             Self::DriverNamespace => facts.lacks_driver_namespace(),
             Self::SameNamespace => unless(facts.same_namespace, Lacking::Host),
             Self::All(needs) => needs.iter().find_map(|need| need.lacks(facts)),
@@ -123,6 +128,7 @@ impl fmt::Display for Need {
                 f.write_str("volumes whose context decides (volume.context_decides)")
             }
             Self::Consent(consent) => write!(f, "allow: [{consent}]"),
+            Self::OurProcess => f.write_str("a driver that we start (driver.command)"),
             Self::DriverNamespace => f.write_str("the driver's process (driver.pid)"),
             Self::SameNamespace => f.write_str("a driver in our own mount namespace"),
             Self::All(needs) => join(f, needs, " and "),

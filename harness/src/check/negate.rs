@@ -43,7 +43,31 @@ struct Interrupted;
 pub async fn negate(cx: &Cx, passed: bool, last: bool) -> Negated {
     let mut negated = Negated::default();
     super::servers::heal(cx).await;
+    super::disks::heal(cx);
     let volumes = std::mem::take(&mut cx.claims().volumes);
+    let is_copy = |volume: &VolumeClaim| volume.want.source.is_some();
+    let (copies, others): (Vec<_>, Vec<_>) = volumes.into_iter().partition(is_copy);
+    take_back(cx, copies, passed, last, &mut negated).await;
+    // A snapshot may be held by what was made from it, and holds its own source.
+    if !negated.interrupted {
+        let stayed = super::content::delete_all(cx).await.into_iter();
+        negated
+            .stayed
+            .extend(stayed.map(|(step, entry)| Residue { entry, step }));
+    }
+    take_back(cx, others, passed, last, &mut negated).await;
+    cx.session.kernel.ends(&cx.id);
+    negated
+}
+
+/// Takes back these volumes, the last one made first.
+async fn take_back(
+    cx: &Cx,
+    volumes: Vec<VolumeClaim>,
+    passed: bool,
+    last: bool,
+    negated: &mut Negated,
+) {
     for mut volume in volumes.into_iter().rev() {
         if negated.interrupted || (off_the_node(cx, &mut volume).await.is_err() && !last) {
             negated.interrupted = true;
@@ -52,8 +76,6 @@ pub async fn negate(cx: &Cx, passed: bool, last: bool) -> Negated {
         }
         negated.stayed.extend(settle(cx, &mut volume, passed).await);
     }
-    cx.session.kernel.ends(&cx.id);
-    negated
 }
 
 async fn settle(cx: &Cx, volume: &mut VolumeClaim, passed: bool) -> Vec<Residue> {
@@ -63,11 +85,12 @@ async fn settle(cx: &Cx, volume: &mut VolumeClaim, passed: bool) -> Vec<Residue>
     if !clean {
         force(cx, volume, &mut stayed).await;
     }
+    let spoiled = super::disks::lift(volume).await;
     for path in volume.targets.drain(..).chain(volume.staged.drain(..)) {
         // A folder that is not empty is told of by the ledger of the run.
         let _ = path.remove();
     }
-    finish(cx, volume, clean && passed, &mut stayed).await;
+    finish(cx, volume, clean && passed && !spoiled, &mut stayed).await;
     stayed
 }
 
@@ -232,7 +255,8 @@ async fn finish(cx: &Cx, volume: &mut VolumeClaim, clean: bool, stayed: &mut Vec
     if !volume.is_ours() {
         return;
     }
-    if clean && volume.id.is_some() {
+    // A copy serves one check, so that its source can go.
+    if clean && volume.id.is_some() && volume.want.source.is_none() {
         volume.want.fresh = false;
         volume.loops_before = None;
         cx.session.give_back(volume.clone());

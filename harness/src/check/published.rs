@@ -96,22 +96,6 @@ impl<'a> Published<'a> {
             .is_some_and(|mount| mount.root != Path::new("/")))
     }
 
-    /// Nothing changed at the target since these mounts were seen.
-    ///
-    /// # Errors
-    /// There is another mount by now, or one more, or none.
-    pub async fn is_as_it_was(&self, before: &[Mount], when: &str) -> Result<(), Stop> {
-        let ids = |mounts: &[Mount]| mounts.iter().map(|mount| mount.id).collect::<Vec<_>>();
-        let after = self.mounts(when).await?;
-        if ids(before) == ids(&after) {
-            return Ok(());
-        }
-        let (before, after) = (before.len(), after.len());
-        Err(Stop::fail(format!(
-            "{when}, the mounts at target_path are others than at OK: {before} then, {after} now"
-        )))
-    }
-
     /// Waits for the quiet period: for what a driver does after its answer.
     pub async fn quiet_period(&self) {
         tokio::time::sleep(self.cx().session.quiet()).await;
@@ -262,6 +246,8 @@ impl<'a> Published<'a> {
         };
         Ok(match written {
             Ok(_) => {
+                let (volume, check) = (self.staged.volume.id(), &self.cx().id);
+                self.cx().session.marks(marker, volume, check);
                 self.cx().fact(
                     "marker",
                     format!("{marker} written through {}", self.target.ours.display()),
@@ -308,10 +294,15 @@ impl<'a> Published<'a> {
                 "other bytes than the marker {marker} are in the volume at {}",
                 self.target.ours.display()
             ))),
-            None => Err(Stop::fail(format!(
-                "the marker {marker} is not in the volume at {}",
-                self.target.ours.display()
-            ))),
+            None => {
+                if let Some(other) = self.marked_by_another().await? {
+                    self.cx().fact("another volume", other);
+                }
+                Err(Stop::fail(format!(
+                    "the marker {marker} is not in the volume at {}",
+                    self.target.ours.display()
+                )))
+            }
         }
     }
 
@@ -327,6 +318,18 @@ impl<'a> Published<'a> {
             ))),
             _ => Ok(()),
         }
+    }
+
+    /// Whose markers are in the volume, where they are another volume's: this one was
+    /// swapped for it.
+    async fn marked_by_another(&self) -> Result<Option<String>, Stop> {
+        let listed = self.look(|path| Look::ReadDir { path, max: 200 }).await?;
+        let Ok(Seen::Names(listing)) = listed else {
+            return Ok(None);
+        };
+        let marked =
+            |file: &crate::node::look::Name| self.cx().session.marked(&file.name.to_string_lossy());
+        Ok(listing.names.iter().find_map(marked))
     }
 
     async fn read(&self, marker: &Marker) -> Result<Option<Vec<u8>>, Stop> {

@@ -17,6 +17,7 @@ use super::cx::Asked;
 use super::facts::Facts;
 use super::kernel::Kernel;
 use super::kind::Kind;
+use super::marker::Marker;
 use super::servers::Servers;
 use super::step::{Access, Step};
 use super::stop::Stop;
@@ -25,7 +26,7 @@ use super::wait::Patience;
 use super::watches::Watches;
 use crate::client::{Answer, Client, History, Reply};
 use crate::config::{Config, ParseError, expand};
-use crate::lab::{DriverProcess, Entry, Journal, Layout};
+use crate::lab::{DriverProcess, Entry, Journal, Layout, Tools};
 use crate::node::{DiskId, Execs, LoopDevice, MountTable};
 
 /// How long a look at an untrusted path may take.
@@ -63,6 +64,8 @@ pub struct Session {
     pub servers: Option<Arc<Servers>>,
     /// The scratch file system that a driver of our own works on.
     pub scratch: Option<PathBuf>,
+    /// The wrappers in the `PATH` of a driver that we started.
+    pub tools: Option<Tools>,
     /// Set when no more cases are to be started.
     pub interrupted: Arc<AtomicBool>,
     /// Where what was made is written down for the next run, should this one be
@@ -78,6 +81,8 @@ pub struct Session {
     left: Mutex<Vec<String>>,
     /// Mounts that came and went, and nobody had asked.
     strays: Mutex<Vec<Stray>>,
+    /// Which volume each marker was written to, and by which check.
+    marks: Mutex<HashMap<String, (String, String)>>,
     /// Steps that a volume of this access type went through.
     worked: Mutex<HashSet<(Step, Access)>>,
     /// Access types of which a volume was asked for.
@@ -92,6 +97,8 @@ pub struct Session {
     statics: Mutex<Vec<usize>>,
     /// What was seen to kill the driver: not asked again.
     deadly: Mutex<Vec<(String, Option<Kind>)>>,
+    /// Why the driver is not killed again: it did not come back.
+    pub(super) stays_away: Mutex<Option<String>>,
 }
 
 impl Session {
@@ -117,6 +124,7 @@ impl Session {
             kernel: Kernel::listen(),
             servers: None,
             scratch: None,
+            tools: None,
             interrupted: Arc::default(),
             journal: None,
             accounts: Accounts::default(),
@@ -124,6 +132,7 @@ impl Session {
             carries: Mutex::default(),
             left: Mutex::default(),
             strays: Mutex::default(),
+            marks: Mutex::default(),
             worked: Mutex::default(),
             tried: Mutex::default(),
             doubts: Mutex::default(),
@@ -131,6 +140,7 @@ impl Session {
             pool: Mutex::default(),
             statics: Mutex::new(statics),
             deadly: Mutex::default(),
+            stays_away: Mutex::default(),
         }
     }
 
@@ -433,10 +443,10 @@ impl Session {
 
     /// Remembers a check whose step failed beside others, and worked alone.
     pub fn doubt(&self, what: String) {
-        self.doubts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(what);
+        let mut doubts = self.doubts.lock().unwrap_or_else(PoisonError::into_inner);
+        if !doubts.contains(&what) {
+            doubts.push(what);
+        }
     }
 
     /// The checks whose steps failed beside others, and worked alone.
@@ -494,6 +504,21 @@ impl Session {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// Remembers what a marker was written to.
+    pub(super) fn marks(&self, marker: &Marker, volume: String, check: &str) {
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        marks.insert(marker.file(), (volume, check.to_owned()));
+    }
+
+    /// Whose marker has this file, in words.
+    pub(super) fn marked(&self, file: &str) -> Option<String> {
+        let marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        let (volume, check) = marks.get(file)?;
+        Some(format!(
+            "the marker of volume {volume}, of {check}, is there"
+        ))
     }
 
     /// What stayed at the end of the run, or came late, in words.

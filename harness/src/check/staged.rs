@@ -193,22 +193,6 @@ impl<'a> Staged<'a> {
         }
     }
 
-    /// Nothing changed at the staging path since these mounts were seen.
-    ///
-    /// # Errors
-    /// There is another mount by now, or one more, or none.
-    pub async fn is_as_it_was(&self, before: &[Mount], when: &str) -> Result<(), Stop> {
-        let ids = |mounts: &[Mount]| mounts.iter().map(|mount| mount.id).collect::<Vec<_>>();
-        let after = self.mounts(when).await?;
-        if ids(before) == ids(&after) {
-            return Ok(());
-        }
-        let (before, after) = (before.len(), after.len());
-        Err(Stop::fail(format!(
-            "{when}, the mounts at the staging path are others than after the stage: {before} then, {after} now"
-        )))
-    }
-
     /// The mounts at a target, bottom first.
     ///
     /// # Errors

@@ -14,12 +14,22 @@ pub enum Step {
     Alive,
     /// The driver's answers are CSI.
     Speaks,
+    /// The driver that was killed comes back when it is started again.
+    ComesBack,
     /// Its mounts reach the caller's namespace.
     Propagates,
     /// `CreateVolume`.
     Create,
     /// `DeleteVolume`.
     Delete,
+    /// `CreateSnapshot`.
+    Snapshot,
+    /// `DeleteSnapshot`.
+    DeleteSnapshot,
+    /// `CreateVolume` from a snapshot.
+    Restore,
+    /// `CreateVolume` from another volume.
+    Clone,
     /// `ControllerPublishVolume`.
     Attach,
     /// `ControllerUnpublishVolume`.
@@ -42,13 +52,18 @@ pub enum Step {
 
 impl Step {
     /// Every step there is.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 26] = [
         Self::Answers,
         Self::Alive,
         Self::Speaks,
+        Self::ComesBack,
         Self::Propagates,
         Self::Create,
         Self::Delete,
+        Self::Snapshot,
+        Self::DeleteSnapshot,
+        Self::Restore,
+        Self::Clone,
         Self::Attach,
         Self::Detach,
         Self::Stage(Access::Mount),
@@ -82,9 +97,14 @@ impl fmt::Display for Step {
             Self::Answers => f.write_str("answers by the deadline"),
             Self::Alive => f.write_str("stays alive"),
             Self::Speaks => f.write_str("speaks CSI"),
+            Self::ComesBack => f.write_str("start of the driver"),
             Self::Propagates => f.write_str("mount propagation"),
             Self::Create => f.write_str("CreateVolume"),
             Self::Delete => f.write_str("DeleteVolume"),
+            Self::Snapshot => f.write_str("CreateSnapshot"),
+            Self::DeleteSnapshot => f.write_str("DeleteSnapshot"),
+            Self::Restore => f.write_str("CreateVolume from a snapshot"),
+            Self::Clone => f.write_str("CreateVolume from a volume"),
             Self::Attach => f.write_str("ControllerPublishVolume"),
             Self::Detach => f.write_str("ControllerUnpublishVolume"),
             Self::Stage(access) => write!(f, "NodeStageVolume ({access})"),

@@ -84,6 +84,23 @@ impl Stop {
         }
     }
 
+    /// Where a step has worked before, its failure now is a finding of the check that
+    /// changed something in between.
+    #[must_use]
+    pub fn is_a_finding(self, when: &str) -> Self {
+        match self {
+            Self::Blocked {
+                step: step @ (Step::Alive | Step::Answers | Step::Speaks),
+                why,
+                refused,
+            } => Self::Blocked { step, why, refused },
+            Self::Blocked { why, .. } | Self::Declined { why, .. } | Self::Fail(why) => {
+                Self::Fail(format!("{when}: {why}"))
+            }
+            other => other,
+        }
+    }
+
     /// Our own fault: what we were doing, and what went wrong.
     pub fn ours(doing: impl std::fmt::Display, error: impl std::fmt::Display) -> Self {
         Self::Ours(format!("{doing}: {error}"))

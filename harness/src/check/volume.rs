@@ -8,6 +8,7 @@ use csi_proto::v1::controller_service_capability::rpc::Type as ControllerRpc;
 use csi_proto::v1::volume_capability::access_mode::Mode;
 
 use super::claims::VolumeClaim;
+use super::content::Source;
 use super::create;
 use super::cx::{Asked, Cx};
 use super::hooks;
@@ -32,6 +33,12 @@ pub struct Want {
     pub fresh: bool,
     /// One byte more than a round size.
     pub odd_size: bool,
+    /// Its size in bytes; none: the user's.
+    pub bytes: Option<i64>,
+    /// The most that it may have, in bytes; none: the user's.
+    pub limit: Option<i64>,
+    /// What it is made from.
+    pub source: Option<Source>,
     /// The NFS server of the lab's that it lies on; none: the one for all.
     pub server: Option<u32>,
     /// Its share on that server; none: the first.
@@ -48,6 +55,9 @@ impl Want {
             more_flags: Vec::new(),
             fresh: false,
             odd_size: false,
+            bytes: None,
+            limit: None,
+            source: None,
             server: None,
             share: None,
         }
@@ -73,6 +83,14 @@ impl Want {
     pub fn odd_size(self) -> Self {
         Self {
             odd_size: true,
+            ..self
+        }
+    }
+
+    /// The same, of this many bytes.
+    pub fn bytes(self, bytes: i64) -> Self {
+        Self {
+            bytes: Some(bytes),
             ..self
         }
     }
@@ -161,7 +179,7 @@ impl<'a> Volume<'a> {
         Ok(Self::claim(cx, claim))
     }
 
-    fn claim(cx: &'a Cx, claim: VolumeClaim) -> Self {
+    pub(super) fn claim(cx: &'a Cx, claim: VolumeClaim) -> Self {
         let mut claims = cx.claims();
         claims.volumes.push(claim);
         Self {
@@ -171,6 +189,23 @@ impl<'a> Volume<'a> {
     }
 
     async fn create(cx: &'a Cx, want: Want, kind: Kind) -> Result<Self, Stop> {
+        let access = kind.access();
+        let volume = Self::unborn(cx, want, kind)?;
+        let request = volume.create_request()?;
+        let asked = cx.ask_patiently::<rpc::CreateVolume>(&request).await?;
+        if asked.refusal().is_some() {
+            volume.with(|claim| claim.name = None);
+        }
+        let response = match volume.creation() {
+            Step::Create => asked.ok_or_declined(cx, Step::Create, access)?,
+            step => asked.ok_or(cx, step)?,
+        };
+        volume.is_made(response).await?;
+        Ok(volume)
+    }
+
+    /// A volume that has a name, and is not asked for yet.
+    pub(super) fn unborn(cx: &'a Cx, want: Want, kind: Kind) -> Result<Self, Stop> {
         // What is not asked any more makes no claim.
         cx.session.may_ask("CreateVolume", cx.kind.as_ref())?;
         let number = cx.session.number();
@@ -178,31 +213,35 @@ impl<'a> Volume<'a> {
             .session
             .volume_name(number)
             .map_err(|e| Stop::ours("make a volume's name", e))?;
-        let access = kind.access();
         let mut claim = VolumeClaim::new(want, kind, number);
         claim.name = Some(name);
-        let volume = Self::claim(cx, claim);
-        let request = volume.create_request()?;
-        let asked = cx.ask_patiently::<rpc::CreateVolume>(&request).await?;
-        if asked.refusal().is_some() {
-            volume.with(|claim| claim.name = None);
-        }
-        let response = asked.ok_or_declined(cx, Step::Create, access)?;
+        Ok(Self::claim(cx, claim))
+    }
+
+    /// The step that its creation is: from nothing, or from a source.
+    fn creation(&self) -> Step {
+        let source = self.with(|claim| claim.want.source.clone());
+        source.as_ref().map_or(Step::Create, Source::step)
+    }
+
+    /// `CreateVolume` answered OK.
+    pub(super) async fn is_made(&self, response: v1::CreateVolumeResponse) -> Result<(), Stop> {
+        let cx = self.cx;
+        let step = self.creation();
         let Some(made) = response.volume.filter(|made| !made.volume_id.is_empty()) else {
-            return Err(cx.blame(Step::Create, "CreateVolume answered OK without a volume id"));
+            return Err(cx.blame(step, "CreateVolume answered OK without a volume id"));
         };
-        volume.with(|claim| {
+        self.with(|claim| {
             claim.id = Some(made.volume_id.clone());
             claim.capacity = made.capacity_bytes;
             claim.context = made.volume_context.clone().into_iter().collect();
         });
-        cx.session.works(Step::Create, access);
+        cx.session.works(step, self.access());
         cx.session.write_down_volume(
             &made.volume_id,
-            &volume.with(|claim| claim.name.clone()).unwrap_or_default(),
+            &self.with(|claim| claim.name.clone()).unwrap_or_default(),
         );
-        hooks::after_create(cx, &made.volume_id).await?;
-        Ok(volume)
+        hooks::after_create(cx, &made.volume_id).await
     }
 
     /// The request that creates it: the same each time.
@@ -316,12 +355,7 @@ impl<'a> Volume<'a> {
         {
             return Ok(());
         }
-        let node = facts.node_info.as_ref().map(|info| info.node_id.clone());
-        let request = v1::ControllerUnpublishVolumeRequest {
-            volume_id: self.id(),
-            node_id: node.unwrap_or_default(),
-            secrets: self.cx.secrets("ControllerUnpublishVolume"),
-        };
+        let request = self.detach_request();
         let asked = self
             .cx
             .ask_patiently::<rpc::ControllerUnpublishVolume>(&request)
@@ -332,6 +366,16 @@ impl<'a> Volume<'a> {
             claim.attached = None;
         });
         Ok(())
+    }
+
+    /// The request that detaches it.
+    pub fn detach_request(&self) -> v1::ControllerUnpublishVolumeRequest {
+        let node = self.cx.facts().node_info.as_ref();
+        v1::ControllerUnpublishVolumeRequest {
+            volume_id: self.id(),
+            node_id: node.map(|info| info.node_id.clone()).unwrap_or_default(),
+            secrets: self.cx.secrets("ControllerUnpublishVolume"),
+        }
     }
 
     /// The context from attach; empty where there was none.
@@ -393,14 +437,24 @@ impl<'a> Volume<'a> {
     /// # Errors
     /// The step failed.
     pub async fn delete(&self) -> Result<(), Stop> {
-        let request = v1::DeleteVolumeRequest {
-            volume_id: self.id(),
-            secrets: self.cx.secrets("DeleteVolume"),
-        };
+        let request = self.delete_request();
         let asked: Asked<_> = self.cx.ask_patiently::<rpc::DeleteVolume>(&request).await?;
         asked.ok_or(self.cx, Step::Delete)?;
+        self.is_deleted();
+        Ok(())
+    }
+
+    /// The request that deletes it.
+    pub fn delete_request(&self) -> v1::DeleteVolumeRequest {
+        v1::DeleteVolumeRequest {
+            volume_id: self.id(),
+            secrets: self.cx.secrets("DeleteVolume"),
+        }
+    }
+
+    /// `DeleteVolume` answered OK.
+    pub(super) fn is_deleted(&self) {
         let name = self.with(|claim| claim.name.take()).unwrap_or_default();
         self.cx.session.strike_out_volume(&self.id(), &name);
-        Ok(())
     }
 }

@@ -33,13 +33,22 @@ pub(super) enum Side {
 }
 
 impl Moment {
-    /// Whether the event at this place of a timeline came after this moment.
-    pub(super) fn is_before(&self, side: Side, at: usize) -> bool {
-        let cursor = match side {
+    fn cursor(&self, side: Side) -> Option<Cursor> {
+        match side {
             Side::Ours => self.ours,
             Side::Drivers => self.drivers,
-        };
-        cursor.is_some_and(|cursor| cursor.is_before(at))
+        }
+    }
+
+    /// Whether the event at this place of a timeline is known to have come after this
+    /// moment.
+    pub(super) fn is_before(&self, side: Side, at: usize) -> bool {
+        self.cursor(side).is_some_and(|cursor| cursor.is_before(at))
+    }
+
+    /// The same, or it is not known: the watch did not answer in time.
+    pub(super) fn may_be_before(&self, side: Side, at: usize) -> bool {
+        self.cursor(side).is_none_or(|cursor| cursor.is_before(at))
     }
 }
 

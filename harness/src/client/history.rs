@@ -7,6 +7,18 @@ use std::time::{Duration, Instant};
 use super::record::CallRecord;
 use super::reply::Answer;
 
+/// What is no finding of a call, since it is our doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Excuse {
+    /// Nothing is excused.
+    Nothing,
+    /// We broke what it depends on: that it is not answered.
+    Silence,
+    /// We give it up, kill the driver or freeze it meanwhile: that it has no answer,
+    /// nor a connection.
+    NoAnswer,
+}
+
 /// A call that was sent and not answered yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InFlight {
@@ -14,8 +26,8 @@ pub struct InFlight {
     pub n: u64,
     /// Others were in flight when it was sent.
     pub behind_others: bool,
-    /// We broke what it depends on: it need not be answered.
-    pub excused: bool,
+    /// What it need not come to.
+    pub excuse: Excuse,
     /// The method.
     pub rpc: String,
     /// The check that made it.
@@ -92,7 +104,7 @@ impl History {
         self.began.elapsed()
     }
 
-    pub(super) fn begin(&self, rpc: &str, check: &str, excused: bool) -> (u64, u64) {
+    pub(super) fn begin(&self, rpc: &str, check: &str, excuse: Excuse) -> (u64, u64) {
         let at_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let mut inner = self.lock();
         inner.calls += 1;
@@ -105,7 +117,7 @@ impl History {
             InFlight {
                 n,
                 behind_others,
-                excused,
+                excuse,
                 rpc,
                 check,
             },
@@ -120,10 +132,11 @@ impl History {
             inner.answered = inner.answered.max(record.n);
         }
         let last = inner.answered;
-        let excused = call.as_ref().is_some_and(|call| call.excused);
+        let excuse = call.as_ref().map_or(Excuse::Nothing, |call| call.excuse);
         let waited = |call: InFlight| call.behind_others && last < record.n;
         match answer {
-            Answer::Silent(_) if excused => {}
+            Answer::Silent(_) if excuse != Excuse::Nothing => {}
+            Answer::Broken(_) | Answer::Unreachable(_) if excuse == Excuse::NoAnswer => {}
             // A driver of few threads may not have come to it yet: it answered
             // nothing that was sent later.
             Answer::Silent(_) if call.is_some_and(waited) => {

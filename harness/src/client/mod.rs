@@ -11,7 +11,7 @@ mod record;
 mod reply;
 
 pub use connect::{Connection, NoConnection};
-pub use history::{Death, History, InFlight, Missed};
+pub use history::{Death, Excuse, History, InFlight, Missed};
 pub use record::CallRecord;
 pub use reply::{Answer, Code, Refusal, Reply};
 
@@ -128,8 +128,12 @@ impl Client {
         request: &R::Request,
         deadline: Duration,
     ) -> Reply<R::Response> {
-        self.send::<R>(endpoint, check, request, deadline, false)
-            .await
+        let patience = Given {
+            wait: deadline,
+            told: deadline,
+            excuse: Excuse::Nothing,
+        };
+        self.send::<R>(endpoint, check, request, patience).await
     }
 
     /// Asks while something that the driver depends on is broken by us: no answer
@@ -140,7 +144,32 @@ impl Client {
         request: &R::Request,
         deadline: Duration,
     ) -> Reply<R::Response> {
-        self.send::<R>(self.endpoint(R::SERVICE), check, request, deadline, true)
+        let patience = Given {
+            wait: deadline,
+            told: deadline,
+            excuse: Excuse::Silence,
+        };
+        self.send::<R>(self.endpoint(R::SERVICE), check, request, patience)
+            .await
+    }
+
+    /// Asks, and gives the call up after so long, as a caller does that is cancelled:
+    /// the connection is closed, and the driver was told of the usual deadline. Or
+    /// the driver is killed or frozen by us meanwhile. That there is no answer is no
+    /// finding of the run's.
+    pub async fn call_interrupted<R: Rpc>(
+        &self,
+        check: &str,
+        request: &R::Request,
+        after: Option<Duration>,
+    ) -> Reply<R::Response> {
+        let told = self.deadline(R::NAME);
+        let patience = Given {
+            wait: after.unwrap_or(told),
+            told,
+            excuse: Excuse::NoAnswer,
+        };
+        self.send::<R>(self.endpoint(R::SERVICE), check, request, patience)
             .await
     }
 
@@ -149,19 +178,19 @@ impl Client {
         endpoint: Option<&Endpoint>,
         check: &str,
         request: &R::Request,
-        deadline: Duration,
-        excused: bool,
+        given: Given,
     ) -> Reply<R::Response> {
+        let deadline = given.wait;
         let sent = request.encode_to_vec();
         let masked = describe::to_json(R::REQUEST, &sent).unwrap_or_default();
-        let (n, at_ms) = self.history.begin(R::NAME, check, excused);
+        let (n, at_ms) = self.history.begin(R::NAME, check, given.excuse);
         let began = Instant::now();
         let got = match endpoint {
             None => Err(Answer::Unreachable(
                 "no socket is configured for this service".into(),
             )),
             Some(endpoint) => {
-                match tokio::time::timeout(deadline, self.exchange::<R>(endpoint, sent, deadline))
+                match tokio::time::timeout(deadline, self.exchange::<R>(endpoint, sent, given.told))
                     .await
                 {
                     Ok(got) => got,
@@ -186,8 +215,8 @@ impl Client {
             at_ms,
             duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
             request: masked,
-            code: answer.code_word(),
-            message: answer.message(),
+            code: given.code_word(&answer),
+            message: given.message(&answer),
             response,
         };
         if self.secrets.iter().any(|secret| echoes(&record, secret)) {
@@ -221,6 +250,46 @@ impl Client {
         {
             Ok(response) => Ok(response.into_inner()),
             Err(status) => Err(reply::read_status(&status)),
+        }
+    }
+}
+
+/// How long a call is given, and what is excused of it.
+#[derive(Debug, Clone, Copy)]
+struct Given {
+    /// How long we wait.
+    wait: Duration,
+    /// How long we wait as far as the driver knows.
+    told: Duration,
+    excuse: Excuse,
+}
+
+impl Given {
+    /// Whether a call came to no answer, and that is our doing.
+    fn is_cut<T>(self, answer: &Answer<T>) -> bool {
+        let none = matches!(
+            answer,
+            Answer::Silent(_) | Answer::Broken(_) | Answer::Unreachable(_)
+        );
+        self.excuse == Excuse::NoAnswer && none
+    }
+
+    fn code_word<T>(self, answer: &Answer<T>) -> String {
+        match self.is_cut(answer) {
+            true => "cut".to_owned(),
+            false => answer.code_word(),
+        }
+    }
+
+    fn message<T>(self, answer: &Answer<T>) -> String {
+        match answer {
+            Answer::Silent(after) if self.is_cut(answer) => {
+                format!("we gave it up after {after:?}")
+            }
+            Answer::Broken(why) | Answer::Unreachable(why) if self.is_cut(answer) => {
+                format!("we killed the driver meanwhile: {why}")
+            }
+            answer => answer.message(),
         }
     }
 }

@@ -18,7 +18,8 @@ pub struct CallRecord {
     /// The request as JSON, secrets masked.
     pub request: serde_json::Value,
     /// `OK`, a gRPC code (`NOT_FOUND`), or what happened instead of an answer:
-    /// `no answer` (deadline), `no connection`, `broken` (reset stream, garbage).
+    /// `no answer` (deadline), `no connection`, `broken` (reset stream, garbage),
+    /// `cut` (we gave it up, or killed the driver meanwhile).
     pub code: String,
     /// The status message, or what was wrong with the answer.
     pub message: String,

@@ -14,7 +14,8 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 
 use self::running::{Running, Said};
 use super::tail::Tail;
@@ -99,6 +100,19 @@ pub struct DriverProcess {
     command: DriverCommand,
     running: Running,
     said: Said,
+}
+
+/// A driver that is stopped (SIGSTOP). It goes on when this is dropped.
+#[derive(Debug)]
+pub struct Frozen(ProcessId);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        // Also one that was killed meanwhile keeps its number until it is reaped.
+        if self.0.alive() {
+            let _ = killpg(Pid::from_raw(self.0.pid.cast_signed()), Signal::SIGCONT);
+        }
+    }
 }
 
 impl DriverCommand {
@@ -214,6 +228,31 @@ impl DriverProcess {
                 object: format!("the driver, process {}", self.running.id.pid),
                 error,
             })
+    }
+
+    /// Stops it with its process group, as a frozen container is, until the answer
+    /// is dropped.
+    ///
+    /// # Errors
+    /// It was stopped already.
+    pub fn freeze(&self) -> Result<Frozen, DriverError> {
+        self.running
+            .signal_group(Signal::SIGSTOP)
+            .map_err(|error| DriverError::Io {
+                what: "stop",
+                object: format!("the driver, process {}", self.running.id.pid),
+                error,
+            })?;
+        Ok(Frozen(self.running.id))
+    }
+
+    /// Removes the socket's file, as an administrator would who found that the driver
+    /// does not start with it.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn remove_socket(&self) -> io::Result<()> {
+        std::fs::remove_file(self.socket())
     }
 
     /// Kills it with its process group, as a container's end would, and reaps it.

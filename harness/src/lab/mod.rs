@@ -2,6 +2,7 @@
 
 mod clean;
 mod cover;
+mod disk;
 mod driver;
 mod errand;
 mod folder;
@@ -16,12 +17,15 @@ mod nfs;
 mod random;
 mod remove;
 mod scratch;
+mod stranger;
 mod tail;
+mod tools;
 mod unmount;
 
 pub use clean::{Cleaned, Leftover, Then, leftovers};
 pub use cover::{cover, uncover};
-pub use driver::{DriverCommand, DriverError, DriverProcess, Exited, Output, Stopped};
+pub use disk::{Disk, Mood};
+pub use driver::{DriverCommand, DriverError, DriverProcess, Exited, Frozen, Output, Stopped};
 pub use folder::{RunFolder, RunId, state_base};
 pub use force::take_down;
 pub use hold::Holder;
@@ -34,4 +38,6 @@ pub use nfs::{NfsError, NfsServer, Serve, missing as nfs_missing};
 pub use random::random_hex;
 pub use remove::{RemoveError, Removed, remove_tree};
 pub use scratch::{Scratch, ScratchError};
+pub use stranger::{DeadMount, OurMount, shut_down, unmount_all};
+pub use tools::{Failing, Tools};
 pub use unmount::{How, Unmounted, Unmounting, unmount_below};

@@ -67,7 +67,9 @@ pub enum Look {
         /// The most names to give back (see also [`Listing::truncated`]).
         max: usize,
     },
-    /// pread(2) of a file, never waiting for the other end of a FIFO.
+    /// pread(2) of a file, never waiting for the other end of a FIFO. Its clean pages
+    /// are dropped from the cache first (posix_fadvise(2)), so that the disk or the
+    /// server is asked.
     ReadFile {
         /// The file.
         path: PathBuf,

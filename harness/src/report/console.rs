@@ -4,7 +4,7 @@ use super::style::{self, Role, paint};
 use super::summary::{Ways, summary};
 use super::text::{columns, count, fit, safe, seconds};
 use super::{Event, terminal};
-use crate::check::{Outcome, Settled};
+use crate::check::{Outcome, Settled, without_round};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -117,7 +117,7 @@ impl<W: Write> Console<W> {
             }
             Event::Called(_) => String::new(),
             Event::CheckSettled(check) => {
-                self.running.remove(&check.id);
+                self.running.retain(|id, _| without_round(id) != check.id);
                 self.settled += 1;
                 if self.shows(check) {
                     self.settled_line(check)

@@ -67,7 +67,7 @@ pub async fn conduct(
     let plan = plan(&request).against(&session.facts, most_volumes);
     let driver = driver_info(&session);
     let _ = events.send(Event::Started {
-        total: plan.cases.len(),
+        total: plan.selected(),
         driver: format!("{} {}", driver.name, driver.version)
             .trim()
             .to_owned(),
@@ -244,7 +244,7 @@ fn driver_info(session: &Session) -> DriverInfo {
 async fn scope(request: &Request, session: &Session, plan: &Plan) -> Scope {
     Scope {
         checks_in_suite: plan.in_suite,
-        selected: plan.cases.len(),
+        selected: plan.selected(),
         filters: request.selection.words(),
         allowed: session
             .facts

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::plan::{Plan, Planned};
+use super::rounds::Rounds;
 use super::settle::{Book, Next, skipped};
 use super::wave::{Ended, run_case, side_by_side};
 use crate::check::{
-    Check, Evidence, Lacking, LedgerEntry, Phase, Session, Settled, Skip, Step, Stop,
+    Check, Evidence, Lacking, LedgerEntry, Phase, Session, Settled, Skip, Step, Stop, without_round,
 };
 use crate::report::Event;
 
@@ -22,6 +23,7 @@ pub struct Engine {
     most_volumes: u32,
     events: UnboundedSender<Event>,
     book: Book,
+    rounds: Rounds,
     /// Cases that hold unless something comes late.
     waiting: Vec<Ended>,
     /// The driver is gone, and nobody can start it again.
@@ -52,6 +54,7 @@ impl Engine {
             most_volumes,
             events,
             book: Book::new(checks),
+            rounds: Rounds::default(),
             waiting: Vec::new(),
             gone: None,
         }
@@ -59,6 +62,7 @@ impl Engine {
 
     /// Runs what is planned, and tells of each check as soon as it is settled.
     pub async fn run(mut self, plan: Plan) -> Finished {
+        self.rounds = Rounds::of(&plan);
         let mut phases: [VecDeque<Planned>; 5] = Default::default();
         for case in plan.cases {
             match &case.skip {
@@ -69,7 +73,11 @@ impl Engine {
                 None => phases[case.check.phase as usize].push_back(case),
             }
         }
-        let [first, together, alone, quiet, last] = phases;
+        let [first, together, mut alone, quiet, last] = phases;
+        // One after the other, so the owners come first here too.
+        alone
+            .make_contiguous()
+            .sort_by_key(|case| case.check.owns.is_empty());
         self.phase(first, self.jobs, Phase::First).await;
         self.phase(together, self.jobs, Phase::Together).await;
         self.phase(alone, 1, Phase::Alone).await;
@@ -147,7 +155,7 @@ impl Engine {
             return Some(Box::new(ended));
         }
         if ended.worked_alone() {
-            self.session.doubt(ended.case.id.clone());
+            self.session.doubt(without_round(&ended.case.id).to_owned());
         }
         self.book.note(&ended);
         if !ended.watched.is_empty() {
@@ -196,6 +204,9 @@ impl Engine {
     }
 
     fn tell(&mut self, settled: Settled) {
+        let Some(settled) = self.rounds.take(settled) else {
+            return;
+        };
         let _ = self
             .events
             .send(Event::CheckSettled(Box::new(settled.clone())));

@@ -4,8 +4,10 @@ mod conduct;
 mod engine;
 mod plan;
 mod room;
+mod rounds;
 mod settle;
 mod setup;
+mod tools;
 mod wave;
 
 pub use conduct::{Preview, Request, conduct, plan, preview};

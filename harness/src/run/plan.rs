@@ -1,8 +1,11 @@
 //! What will be run, and what not, and why.
 
+use std::collections::BTreeSet;
+use std::num::NonZeroU32;
+
 use csi_proto::v1::volume_capability::access_mode::Mode;
 
-use crate::check::{Axis, Check, Facts, Kind, Lacking, Matrix, Phase, Skip};
+use crate::check::{Axis, Check, Facts, Kind, Lacking, Matrix, Phase, Skip, without_round};
 
 /// Which checks the user wants, with the meaning that `cargo test` gives to
 /// its filters.
@@ -14,6 +17,8 @@ pub struct Selection {
     pub exact: bool,
     /// Ids, or parts of them, that are left out.
     pub skip: Vec<String>,
+    /// How many times each case is run; none: once.
+    pub repeat: Option<NonZeroU32>,
 }
 
 impl Selection {
@@ -38,7 +43,9 @@ impl Selection {
     /// In words, for the report.
     pub fn words(&self) -> Vec<String> {
         let only = self.filters.iter().map(|f| format!("only {f}"));
+        let times = self.repeat.filter(|times| times.get() > 1);
         only.chain(self.skip.iter().map(|s| format!("without {s}")))
+            .chain(times.map(|times| format!("each {times} times")))
             .collect()
     }
 }
@@ -78,7 +85,18 @@ impl Plan {
         cases.sort_by(|a, b| a.id.cmp(&b.id));
         let in_suite = cases.len();
         cases.retain(|case| selection.wants(&case.id));
-        Self { cases, in_suite }
+        let times = selection.repeat.map_or(1, NonZeroU32::get);
+        let cases = cases.into_iter().flat_map(|case| rounds(case, times));
+        Self {
+            cases: cases.collect(),
+            in_suite,
+        }
+    }
+
+    /// How many cases there are, however often each is run.
+    pub fn selected(&self) -> usize {
+        let ids = self.cases.iter().map(|case| without_round(&case.id));
+        ids.collect::<BTreeSet<_>>().len()
     }
 
     /// The same, with what is lacking.
@@ -114,6 +132,18 @@ impl Plan {
     }
 }
 
+/// The rounds of a case: `…#1` and so on. What judges the run as a whole has one.
+fn rounds(case: Planned, times: u32) -> Vec<Planned> {
+    if times < 2 || case.check.phase == Phase::Last {
+        return vec![case];
+    }
+    let round = |n| Planned {
+        id: format!("{}#{n}", case.id),
+        ..case.clone()
+    };
+    (1..=times).map(round).collect()
+}
+
 fn lacks(case: &Planned, facts: &Facts, most_volumes: u32) -> Option<Skip> {
     if let Some(skip) = case.check.needs.lacks(facts) {
         return Some(skip);
@@ -123,8 +153,8 @@ fn lacks(case: &Planned, facts: &Facts, most_volumes: u32) -> Option<Skip> {
     {
         return Some(skip);
     }
-    (case.check.volumes > most_volumes).then(|| Skip {
-        need: format!("{} volumes at once on the node", case.check.volumes),
+    (case.check.least > most_volumes).then(|| Skip {
+        need: format!("{} volumes at once on the node", case.check.least),
         lacking: if facts.creates() {
             Lacking::Driver
         } else {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::wave::Ended;
-use crate::check::{Check, LedgerEntry, Level, Outcome, Settled, Skip, Step, Stop};
+use crate::check::{Check, LedgerEntry, Level, Outcome, Settled, Skip, Step, Stop, without_round};
 use crate::config::Expected;
 
 /// Who owns which step.
@@ -101,12 +101,12 @@ impl Book {
                 .unwrap_or_default();
             let same = cases
                 .iter()
-                .find(|(id, _)| *id == format!("{}{suffix}", owner.id));
+                .find(|(id, _)| without_round(id) == format!("{}{suffix}", owner.id));
             let found = same
                 .filter(|(_, s)| *s == Standing::Found)
                 .or_else(|| cases.iter().find(|(_, s)| *s == Standing::Found));
             if let Some((id, _)) = found {
-                return Some(id.clone());
+                return Some(without_round(id).to_owned());
             }
             let deeper = cases.iter().find_map(|(_, s)| match s {
                 Standing::BlockedBy(step) => Some(*step),
@@ -253,7 +253,7 @@ fn settled(ended: &Ended, outcome: Outcome, message: String) -> Settled {
     let check = ended.case.check;
     let (level, basis) = check.strength();
     Settled {
-        id: ended.case.id.clone(),
+        id: without_round(&ended.case.id).to_owned(),
         headline: check.headline(),
         level,
         basis,

@@ -9,11 +9,13 @@ use std::time::Duration;
 use csi_proto::rpc::{self, Rpc};
 use csi_proto::v1;
 
+use super::tools;
 use crate::check::{Facts, Patience, Servers, Session, Watches};
 use crate::client::{Answer, Client, Deadlines, History};
 use crate::config::{Config, Endpoint, expand};
 use crate::lab::{
-    DriverCommand, DriverProcess, Entry, Form, Layout, PathMap, Roots, RunFolder, nfs_missing,
+    DriverCommand, DriverProcess, Entry, Form, Layout, PathMap, Roots, RunFolder, Tools,
+    nfs_missing,
 };
 use crate::node::{self, Execs, Host, MountTable, ProcessId};
 
@@ -74,7 +76,8 @@ pub async fn connect(
         folder.journal().write(&entry).map_err(|e| wrong(&e))?;
     }
     let (servers, no_nfs_lab) = nfs_lab(&config, setup, folder).await;
-    let mut driver = start(&config, setup, folder)?;
+    let tools = tools::lay(&config, setup.our_own_driver, folder)?;
+    let mut driver = start(&config, setup, folder, tools.as_ref())?;
     let ours = driver.as_ref().map(|d| Endpoint::Unix(d.socket()));
     let controller = config.controller().cloned().or_else(|| ours.clone());
     let node = config.node().cloned().or(ours);
@@ -127,6 +130,7 @@ pub async fn connect(
     );
     session.servers = servers;
     session.scratch.clone_from(&setup.scratch);
+    session.tools = tools;
     session.interrupted = setup.interrupted.clone();
     session.journal = Some(folder.journal().clone());
     session.facts.no_driver_namespace = no_namespace(&session).await;
@@ -173,6 +177,7 @@ fn start(
     config: &Config,
     setup: &Setup,
     folder: &RunFolder,
+    tools: Option<&Tools>,
 ) -> Result<Option<DriverProcess>, SetupError> {
     if config.driver.command.is_empty() {
         return Ok(None);
@@ -201,13 +206,16 @@ fn start(
         .iter()
         .map(fill)
         .collect::<Result<Vec<_>, _>>()?;
-    let environment = config
+    let mut environment = config
         .driver
         .env
         .expose()
         .iter()
         .map(|(name, value)| Ok((OsString::from(name), fill(value)?)))
         .collect::<Result<Vec<_>, SetupError>>()?;
+    if let Some(tools) = tools {
+        tools.put_before(&mut environment);
+    }
     let command = DriverCommand {
         command,
         environment,

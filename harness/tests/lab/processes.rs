@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use csi_harness::lab::{DriverCommand, DriverError, DriverProcess, Exited, Hook, HookError};
+use csi_harness::node::Process;
 use libtest_mimic::Failed;
 use nix::sys::signal::Signal;
 
@@ -24,6 +25,9 @@ pub(crate) const TESTS: &[Test] = &[
     }),
     ("a-driver-is-started-again", |folder| {
         block_on(restart(folder))
+    }),
+    ("a-frozen-driver-stands-still-with-its-children", |folder| {
+        block_on(frozen(folder))
     }),
     ("a-dropped-driver-leaves-nothing", |folder| {
         block_on(dropped(folder))
@@ -65,6 +69,39 @@ async fn says(driver: &DriverProcess, text: &str) -> Tried {
     tokio::time::timeout(SOON, said)
         .await
         .map_err(|_| Failed::from(format!("it never said {text}")))
+}
+
+async fn frozen(folder: &Path) -> Tried {
+    let script = "sleep 600 & echo child $!; wait";
+    let mut driver = DriverProcess::start(shell(folder, script))?;
+    says(&driver, "child").await?;
+    let output = driver.output();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let child = said.split_whitespace().nth(1).unwrap_or_default().parse()?;
+    let pids = [driver.id().pid, child];
+    let frozen = driver.freeze()?;
+    for pid in pids {
+        is_stopped(pid, true).await?;
+    }
+    drop(frozen);
+    for pid in pids {
+        is_stopped(pid, false).await?;
+    }
+    driver.kill().await;
+    Ok(())
+}
+
+/// Polls until a process stands still, or goes on.
+async fn is_stopped(pid: u32, wanted: bool) -> Tried {
+    let seen = async {
+        while (Process::of(pid)?.state == 'T') != wanted {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        std::io::Result::Ok(())
+    };
+    let seen = tokio::time::timeout(SOON, seen).await;
+    seen.map_err(|_| Failed::from(format!("process {pid} is not as it should be")))??;
+    Ok(())
 }
 
 async fn talkative(folder: &Path) -> Tried {

@@ -177,7 +177,7 @@ check! {
 async fn stays_as_it_was(cx: &Cx) -> Checked {
     let staged = cx.volume(Want::any()).await?.stage().await?;
     let target = staged.publish("a").await?;
-    let at_ok = target.mounts("at OK").await?;
+    let at_ok = target.standing("at OK").await?;
     target.quiet_period().await;
     target
         .is_as_it_was(&at_ok, "after the quiet period")

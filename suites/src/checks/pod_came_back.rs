@@ -31,7 +31,7 @@ async fn without_a_new_stage(cx: &Cx) -> Checked {
     let volume = cx.volume(Want::any()).await?;
     volume.keeps_data()?;
     let staged = volume.stage().await?;
-    let at_stage = staged.mounts("at stage").await?;
+    let at_stage = staged.standing("at stage").await?;
     let old = staged.publish("old").await?;
     let marker = Marker::new()?;
     let wrote = old.try_write_if_allowed(&marker).await?;
@@ -95,12 +95,12 @@ async fn before_the_old_one_goes(cx: &Cx) -> Checked {
     let volume = cx.volume(Want::any()).await?;
     volume.keeps_data()?;
     let staged = volume.stage().await?;
-    let at_stage = staged.mounts("at stage").await?;
+    let at_stage = staged.standing("at stage").await?;
     let old = staged.publish("old").await?;
     let marker = Marker::new()?;
     let wrote = old.try_write_if_allowed(&marker).await?;
     let new = staged.publish_second("new").await?;
-    let at_ok = new.mounts("at OK").await?;
+    let at_ok = new.standing("at OK").await?;
     old.unpublish().await?;
     new.is_as_it_was(&at_ok, "when the old pod went").await?;
     staged

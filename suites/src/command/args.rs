@@ -1,11 +1,12 @@
 //! What can be said on the command line.
 
 use std::collections::BTreeSet;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use csi_drivers::mutation::Mutation;
 use csi_harness::config::{Allow, Endpoint, ParseError, Require, consents, parse_duration};
 
 use crate::builtin::BuiltIn;
@@ -18,6 +19,8 @@ Examples:
       checks a driver that runs
   csi-conformance run --endpoint /csi/csi.sock node-publish --skip read-only
       only the checks with `node-publish` in their id, without some of them
+  csi-conformance run --endpoint /csi/csi.sock --only node-stage.stages --repeat 20
+      one check, twenty times: how often a racy finding shows itself
   csi-conformance run --endpoint /csi/csi.sock --plan
       what would be checked, skipped and needed; nothing is done
   csi-conformance explain node-get-info.id-is-set
@@ -122,6 +125,12 @@ pub(super) struct RunArgs {
     /// A filter is a whole id, not a part of one
     #[arg(long)]
     pub(super) exact: bool,
+    /// Only this check, or this case of it; may be given several times
+    #[arg(long, value_name = "ID", conflicts_with = "filters")]
+    pub(super) only: Vec<String>,
+    /// Run each check so many times, and tell how often it failed
+    #[arg(long, value_name = "N")]
+    pub(super) repeat: Option<NonZeroU32>,
     /// Leave out checks with this in their id
     #[arg(long, value_name = "FILTER")]
     pub(super) skip: Vec<String>,
@@ -140,7 +149,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_enum, help_heading = "The driver",
           conflicts_with_all = ["endpoint", "controller_endpoint", "node_endpoint"])]
     pub(super) driver: Option<BuiltIn>,
-    /// A bug that the built-in driver shall have (`driver loop|nfs --list-defects`)
+    /// A bug that the built-in driver shall have (`driver loop|nfs|fuse --list-defects`)
     #[arg(long, value_name = "NAME", help_heading = "The driver",
           conflicts_with_all = ["endpoint", "controller_endpoint", "node_endpoint"])]
     pub(super) defect: Vec<String>,
@@ -214,6 +223,17 @@ pub(super) enum DriverKind {
     Loop(ServeArgs),
     /// Volumes are folders of an NFS share
     Nfs(NfsArgs),
+    /// Volumes are folders, each mounted by a process of its own
+    Fuse(ServeArgs),
+    /// The process of one such mount; the FUSE driver starts it
+    #[command(hide = true)]
+    FuseMount(FuseMountArgs),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct FuseMountArgs {
+    /// The folder whose files are shown; the connection is the standard input
+    pub(super) folder: PathBuf,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -232,11 +252,12 @@ pub(super) struct ServeArgs {
         long,
         short,
         env = "CSI_ENDPOINT",
-        required_unless_present = "list_defects"
+        required_unless_present_any = ["list_defects", "list_mutations"]
     )]
     pub(super) endpoint: Option<csi_drivers::looper::Endpoint>,
     /// The folder for volumes and their records; made where it is missing
-    #[arg(long, value_name = "DIR", required_unless_present = "list_defects")]
+    #[arg(long, value_name = "DIR",
+          required_unless_present_any = ["list_defects", "list_mutations"])]
     pub(super) state_dir: Option<PathBuf>,
     /// What to do wrong; may be given several times
     #[arg(long, value_name = "NAME")]
@@ -250,6 +271,16 @@ pub(super) struct ServeArgs {
     /// The defects that it can be told to have
     #[arg(long)]
     pub(super) list_defects: bool,
+    /// A call to the kernel that goes wrong, in one RPC or in all, the N-th in an RPC or
+    /// every one; may be given several times
+    #[arg(long, value_name = "[RPC:]CALL[:N]=HOW")]
+    pub(super) mutate: Vec<Mutation>,
+    /// Write a line for each call to the kernel to the end of this file
+    #[arg(long, value_name = "FILE")]
+    pub(super) trace_calls: Option<PathBuf>,
+    /// The calls that can go wrong, and how
+    #[arg(long)]
+    pub(super) list_mutations: bool,
 }
 
 #[derive(Debug, Clone, Args)]

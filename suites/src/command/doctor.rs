@@ -91,6 +91,7 @@ fn lost(feature: &str, checks: &[&'static Check]) -> String {
             "against the built-in driver, the {} that need a volume",
             volumes()
         ),
+        "fuse" => "against the built-in FUSE driver, all that need a volume".to_owned(),
         "nfs" | "nfsd" => {
             let of_lab = |need: &Need| matches!(need, Need::NfsLab);
             format!(

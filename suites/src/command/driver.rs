@@ -1,10 +1,13 @@
-//! `driver loop` and `driver nfs`: a driver to practise on, by itself.
+//! `driver loop`, `driver nfs` and `driver fuse`: a driver to practise on, by itself.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use csi_drivers::defect::{self, Defects, Kind};
+use csi_drivers::fuse;
 use csi_drivers::looper::{self, Endpoint, prepare};
+use csi_drivers::mutation::{self, Call, How};
 use csi_drivers::nfs;
 use csi_harness::report::table;
 
@@ -15,15 +18,24 @@ use crate::wrong::Wrong;
 
 /// Serves until SIGTERM or SIGINT.
 pub(super) fn driver(args: DriverArgs) -> Result<ExitCode, Wrong> {
-    let kind = match &args.driver {
-        DriverKind::Loop(_) => Kind::Loop,
-        DriverKind::Nfs(_) => Kind::Nfs,
+    let (kind, common) = match &args.driver {
+        DriverKind::Loop(common) => (Kind::Loop, common),
+        DriverKind::Nfs(NfsArgs { serve: common, .. }) => (Kind::Nfs, common),
+        DriverKind::Fuse(common) => (Kind::Fuse, common),
+        DriverKind::FuseMount(args) => return mount(&args.folder),
     };
-    let (DriverKind::Loop(common) | DriverKind::Nfs(NfsArgs { serve: common, .. })) = &args.driver;
     if common.list_defects {
         let rows = defect::of(kind).map(|d| vec![d.name.to_owned(), d.what.to_owned()]);
         say(&table(&rows.collect::<Vec<_>>(), width()));
         return Ok(ExitCode::SUCCESS);
+    }
+    if common.list_mutations {
+        say(&mutations());
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !common.mutate.is_empty() || common.trace_calls.is_some() {
+        mutation::arm(common.mutate.clone(), common.trace_calls.as_deref())
+            .map_err(|error| Wrong(format!("--trace-calls: {error}")))?;
     }
     let (endpoint, state_dir) = places(common)?;
     let defects = Defects::parse_for(kind, &common.defect).map_err(Wrong::from)?;
@@ -48,10 +60,42 @@ pub(super) fn driver(args: DriverArgs) -> Result<ExitCode, Wrong> {
             call_delay: args.serve.call_delay,
             ..nfs::Options::new(endpoint, state_dir)
         })),
+        DriverKind::Fuse(args) => runtime.block_on(fuse::serve(fuse::Options {
+            defects,
+            node_id: args.node_id,
+            call_delay: args.call_delay,
+            ..fuse::Options::new(endpoint, state_dir, daemon()?)
+        })),
+        DriverKind::FuseMount(_) => Ok(()),
     };
     served.map_err(Wrong::from)?;
     // A call that never ends must not keep the process.
     runtime.shutdown_background();
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The calls and what can go wrong with them, and what is meant by each.
+fn mutations() -> String {
+    let calls = Call::ALL.iter().map(|call| {
+        let hows: Vec<_> = call.hows().iter().map(|how| how.name()).collect();
+        vec![call.to_string(), call.what().to_owned(), hows.join(" ")]
+    });
+    let hows = How::ALL.map(|how| vec![how.to_string(), how.what().to_owned()]);
+    let calls = table(&calls.collect::<Vec<_>>(), width());
+    format!("{calls}\n{}", table(&hows, width()))
+}
+
+/// How the process of a mount is started: as this program again.
+fn daemon() -> Result<Vec<OsString>, Wrong> {
+    let program = std::env::current_exe();
+    let program = program.map_err(|error| Wrong(format!("where this program is: {error}")))?;
+    Ok(vec![program.into(), "driver".into(), "fuse-mount".into()])
+}
+
+/// Answers for the files of one mount, until it ends.
+fn mount(folder: &Path) -> Result<ExitCode, Wrong> {
+    let served = fuse::serve_folder(folder);
+    served.map_err(|error| Wrong(format!("serve {}: {error}", folder.display())))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -44,7 +44,7 @@ fn render(preview: &Preview, jobs: usize, width: usize) -> String {
             format!("{count}: the {who} lacks {need}"),
         ]);
     }
-    let left_out = plan.in_suite.saturating_sub(plan.cases.len());
+    let left_out = plan.in_suite.saturating_sub(plan.selected());
     if left_out > 0 {
         rows.push(vec![
             "left out".to_owned(),

@@ -51,9 +51,10 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Wrong> {
     config.validate().map_err(Wrong::from)?;
     names::known_failures(suite::checks(), &config)?;
     let given = Selection {
-        filters: args.filters.clone(),
-        exact: args.exact,
+        filters: [&args.only[..], &args.filters[..]].concat(),
+        exact: args.exact || !args.only.is_empty(),
         skip: args.skip.clone(),
+        repeat: args.repeat,
     };
     let selection = names::selection(suite::checks(), &config, &given)?;
     root::required(&host)?;

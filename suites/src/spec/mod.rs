@@ -30,11 +30,8 @@ mod restart;
 mod stories;
 mod watched;
 
-#[expect(unused_imports, reason = "clauses come with their checks")]
 pub(crate) use creation::*;
-#[expect(unused_imports, reason = "clauses come with their checks")]
 pub(crate) use disks::*;
-#[expect(unused_imports, reason = "clauses come with their checks")]
 pub(crate) use restart::*;
 pub(crate) use stories::*;
 pub(crate) use watched::*;

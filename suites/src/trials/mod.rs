@@ -121,13 +121,14 @@ fn selection(arguments: &Arguments, plan: &Plan, wanted: &[&str]) -> Selection {
             filters,
             exact: arguments.exact,
             skip: arguments.skip.clone(),
+            repeat: None,
         };
     }
     let filters = wanted.iter().map(|id| (*id).to_owned()).collect();
     Selection {
         filters,
         exact: true,
-        skip: Vec::new(),
+        ..Selection::default()
     }
 }
 

@@ -97,7 +97,7 @@ fn explain_tells_all(place: &Place) -> Tested {
 }
 
 fn every_defect_is_listed(place: &Place) -> Tested {
-    for kind in [Kind::Loop, Kind::Nfs] {
+    for kind in [Kind::Loop, Kind::Nfs, Kind::Fuse] {
         let list = place
             .run(["driver", kind.name(), "--list-defects"])?
             .code(0)?

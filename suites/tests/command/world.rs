@@ -115,6 +115,7 @@ impl Place {
         }
         command
             .env("CSI_CONFORMANCE_STATE", self.path.join("state"))
+            .env("CSI_CONFORMANCE_QUIET_PERIOD", "500ms")
             .env("COLUMNS", "100")
             .env_remove("RUST_LOG")
             .current_dir(&self.path)

@@ -1,5 +1,75 @@
 //! Rows about where volumes come from, and how they grow.
 
-use crate::table::Row;
+use csi_harness::check::Outcome::{Fail, Warn};
 
-pub(crate) const ROWS: &[Row] = &[];
+use crate::table::{Driver, Expect, Row, caught};
+
+pub(crate) const ROWS: &[Row] = &[
+    caught(
+        "restore-ignores-source",
+        &[
+            ("create-volume.from-snapshot-has-the-data", Fail),
+            ("create-volume.from-volume-has-the-data", Fail),
+        ],
+        // Each looks for its marker in a volume that was made from another.
+        &[
+            "create-snapshot.holds-what-was-written",
+            "create-volume.copy-and-source-side-by-side",
+            "create-volume.larger-copy-has-grown",
+            "delete-snapshot.leaves-what-was-made-from-it",
+            "delete-volume.keeps-its-snapshots",
+        ],
+    ),
+    caught(
+        "snapshot-without-sync",
+        &[("create-snapshot.holds-what-was-written", Warn)],
+        // A copy from the middle of a change may be no file system at all.
+        &[
+            "create-volume.from-snapshot-has-the-data",
+            "create-volume.copy-and-source-side-by-side",
+            "create-volume.larger-copy-has-grown",
+            "delete-snapshot.leaves-what-was-made-from-it",
+            "delete-volume.keeps-its-snapshots",
+            "node-stage.repeat-grows-what-the-first-did-not",
+        ],
+    ),
+    caught(
+        "clone-same-xfs-uuid",
+        &[("create-volume.copy-and-source-side-by-side", Fail)],
+        &[],
+    ),
+    caught(
+        "host-fs-op-after-mount-lost",
+        &[("driver.leaves-the-node-alone-where-a-mount-is-lost", Fail)],
+        &[],
+    ),
+    caught(
+        "expand-xfs-wrong-path",
+        &[("node-expand.grows-and-keeps-the-data", Fail)],
+        &["controller-expand.shows-when-it-is-used-again"],
+    ),
+    caught(
+        "stage-retry-skips-grow",
+        &[("node-stage.repeat-grows-what-the-first-did-not", Fail)],
+        &[],
+    ),
+    caught(
+        "limit-ignored",
+        &[("create-volume.limit-is-kept", Fail)],
+        &[],
+    ),
+    Row {
+        driver: Driver::Fuse,
+        defect: "",
+        expect: Expect::Clean,
+        only: &[],
+    },
+    Row {
+        driver: Driver::Fuse,
+        defect: "fuse-dies-with-plugin",
+        expect: Expect::NotYet(
+            "no check looks through a mount after the driver was killed and started again",
+        ),
+        only: &[],
+    },
+];

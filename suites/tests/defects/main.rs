@@ -82,6 +82,7 @@ fn lacks(host: &Host, row: &Row) -> Option<String> {
     let needs = match row.kind() {
         Kind::Loop => &["root", "CAP_SYS_ADMIN", "loop", "ext4"][..],
         Kind::Nfs => &["root", "CAP_SYS_ADMIN", "nfs", "nfsd"],
+        Kind::Fuse => &["root", "CAP_SYS_ADMIN", "fuse"],
     };
     let xfs = (row.kind() == Kind::Loop && row.defect == "dies").then_some("xfs");
     let lacking = needs
@@ -90,14 +91,14 @@ fn lacks(host: &Host, row: &Row) -> Option<String> {
         .chain(xfs)
         .find(|name| !host.has(name))?;
     Some(match row.kind() {
-        Kind::Loop => lacking.to_owned(),
+        Kind::Loop | Kind::Fuse => lacking.to_owned(),
         Kind::Nfs => format!("{lacking}; ci/vm/run runs this in a virtual machine"),
     })
 }
 
 /// Every defect of each driver stands in its table, and nothing else does.
 fn whole() -> Result<(), String> {
-    for kind in [Kind::Loop, Kind::Nfs] {
+    for kind in [Kind::Loop, Kind::Nfs, Kind::Fuse] {
         let there: BTreeSet<_> = rows()
             .filter(|row| row.kind() == kind)
             .map(|row| row.defect)

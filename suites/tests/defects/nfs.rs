@@ -422,18 +422,29 @@ pub(crate) const MORE: &[Row] = &[
     ),
     of(
         Driver::Nfs,
-        &["node-publish.target-is-mounted"],
-        not_yet(
+        &["driver-restart"],
+        caught(
             "stale-socket-crashloop",
-            "no check kills the driver and starts it again",
+            &[("driver-restart.comes-back", Fail)],
+            &[],
         ),
     ),
     of(
         Driver::Nfs,
-        &["node-publish.target-is-mounted"],
-        not_yet(
+        &["driver-restart"],
+        caught(
             "state-on-private-path",
-            "no check kills the driver and starts it again",
+            &[("driver-restart.unpublish-and-unstage-work", Fail)],
+            &["driver-restart.*", "driver.leaves-nothing"],
+        ),
+    ),
+    of(
+        Driver::Nfs,
+        &["driver-killed.publish"],
+        caught(
+            "crash-mid-publish-no-converge",
+            &[("driver-killed.publish-can-be-taken-back", Fail)],
+            &["driver-killed.*", "driver.leaves-nothing"],
         ),
     ),
 ];

@@ -1,5 +1,37 @@
 //! Rows about a driver that is killed and started again, and calls that are cut short.
 
-use crate::table::Row;
+use csi_harness::check::Outcome::Fail;
 
-pub(crate) const ROWS: &[Row] = &[];
+use crate::table::{Row, caught};
+
+pub(crate) const ROWS: &[Row] = &[
+    caught(
+        "cancelled-work-continues",
+        &[("call-cut.stage-can-be-taken-back", Fail)],
+        &["call-cut.*", "driver-stopped.*", "driver.leaves-nothing"],
+    ),
+    caught(
+        "crash-mid-publish-no-converge",
+        &[("driver-killed.publish-can-be-taken-back", Fail)],
+        &["driver-killed.publish-converges", "driver.leaves-nothing"],
+    ),
+    caught(
+        "create-leaks-on-cancel",
+        &[("call-cut.create-makes-one", Fail)],
+        &["driver-killed.create-makes-one"],
+    ),
+    caught(
+        "stale-socket-crashloop",
+        &[("driver-restart.comes-back", Fail)],
+        &[],
+    ),
+    caught(
+        "state-on-private-path",
+        &[("driver-restart.unpublish-and-unstage-work", Fail)],
+        &[
+            "driver-restart.*",
+            "driver-killed.*",
+            "driver.leaves-nothing",
+        ],
+    ),
+];

@@ -25,6 +25,8 @@ pub(crate) enum Driver {
     NfsStaging,
     /// The NFS driver, with volumes that it did not create.
     NfsGiven,
+    /// The FUSE driver.
+    Fuse,
 }
 
 impl Driver {
@@ -32,7 +34,7 @@ impl Driver {
     pub(crate) fn arguments(self) -> &'static [&'static str] {
         match self {
             Self::NfsStaging => &["--driver-arg=--stage"],
-            Self::Loop | Self::Nfs | Self::NfsGiven => &[],
+            Self::Loop | Self::Nfs | Self::NfsGiven | Self::Fuse => &[],
         }
     }
 
@@ -43,6 +45,7 @@ impl Driver {
             Self::Nfs => "nfs",
             Self::NfsStaging => "nfs-staging",
             Self::NfsGiven => "nfs-given",
+            Self::Fuse => "fuse",
         }
     }
 }
@@ -52,6 +55,7 @@ impl Row {
     pub(crate) fn kind(&self) -> Kind {
         match self.driver {
             Driver::Loop => Kind::Loop,
+            Driver::Fuse => Kind::Fuse,
             Driver::Nfs | Driver::NfsStaging | Driver::NfsGiven => Kind::Nfs,
         }
     }
@@ -127,7 +131,10 @@ pub(crate) const LOOP: &[Row] = &[
     caught(
         "publish-binds-unmounted-staging",
         &[("node-publish.without-stage-is-refused", Fail)],
-        &[],
+        &[
+            "mount-lost.staging-is-missed",
+            "node-unstage.failed-once-is-repaired",
+        ],
     ),
     caught(
         "mount-error-swallowed",
@@ -142,7 +149,7 @@ pub(crate) const LOOP: &[Row] = &[
     caught(
         "unstage-ok-still-mounted",
         &[("node-unstage.busy-is-not-ok", Fail)],
-        &[],
+        &["at-once.stage-beside-unstage"],
     ),
     caught(
         "stack-on-repeat-publish",
@@ -256,7 +263,14 @@ pub(crate) const LOOP: &[Row] = &[
         &[("node-publish.read-only-takes-no-write", Warn)],
         &[],
     ),
-    caught("secret-in-log", &[("driver.keeps-secrets", Fail)], &[]),
+    caught(
+        "secret-in-log",
+        &[
+            ("driver.keeps-secrets", Fail),
+            ("driver.keeps-canaries", Fail),
+        ],
+        &[],
+    ),
     caught(
         "size-rounded-down",
         &[("create-volume.odd-size-is-not-rounded-down", Fail)],
@@ -297,50 +311,5 @@ pub(crate) const LOOP: &[Row] = &[
         "lock-not-released",
         &[("node-unpublish.busy-is-not-ok", Fail)],
         &["*"],
-    ),
-    // Gaps.
-    not_yet(
-        "already-mounted-no-health-check",
-        "no check cuts a disk short or fails a file system under a mount",
-    ),
-    not_yet(
-        "already-mounted-no-identity-check",
-        "no check mounts another volume at the staging path first",
-    ),
-    not_yet(
-        "estale-blocks-unpublish",
-        "no check makes the target unreadable before it is unpublished",
-    ),
-    not_yet(
-        "format-on-unreadable",
-        "no check makes a formatted disk unreadable while it is staged",
-    ),
-    not_yet(
-        "global-mutex",
-        "no check measures one volume's calls while another's hangs",
-    ),
-    not_yet(
-        "lazy-umount-hides-busy",
-        "no check asks the device itself whether it is still in use after an unmount",
-    ),
-    not_yet(
-        "same-handle-context-ignored",
-        "no check sends one volume id with two contexts",
-    ),
-    not_yet(
-        "stage-error-dir-then-ok",
-        "no check makes a stage fail once and repeats it",
-    ),
-    not_yet(
-        "stage-error-leaves-device",
-        "no check makes a stage fail after the device is attached",
-    ),
-    not_yet(
-        "stale-socket-crashloop",
-        "no check kills the driver and starts it again",
-    ),
-    not_yet(
-        "state-on-private-path",
-        "no check kills the driver and starts it again",
     ),
 ];

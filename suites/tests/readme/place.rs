@@ -124,6 +124,7 @@ impl Place {
                 format!("{}:{path}", self.path.join("bin").display()),
             )
             .env("CSI_CONFORMANCE_STATE", self.path.join("state"))
+            .env("CSI_CONFORMANCE_QUIET_PERIOD", "500ms")
             .env("COLUMNS", "80")
             .env_remove("RUST_LOG")
             .current_dir(&self.path)

@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use csi_proto::v1 as csi;
 use tonic::Status;
 
+use super::origin::{self, Found};
 use super::told;
 use crate::common::capability::Capability;
+use crate::common::patience::Patience;
 use crate::defect::Defect;
 use crate::looper::args::{self, bounds, lies_in, smallest};
 use crate::looper::driver::Driver;
 use crate::looper::volume::{self, Volume, internal};
+use crate::sys::file;
 use crate::sys::filesystem::Filesystem;
 use crate::sys::loopdev;
 
@@ -21,6 +24,7 @@ const FS_TYPE: &str = "fsType";
 pub(super) fn create(
     driver: &Driver,
     request: &csi::CreateVolumeRequest,
+    patience: &Patience,
 ) -> Result<csi::CreateVolumeResponse, Status> {
     let name = args::name(&request.name)?;
     let capabilities = Capability::parse_all(&request.volume_capabilities)?;
@@ -33,15 +37,34 @@ pub(super) fn create(
             })?;
             existing
         }
-        None => {
-            let volume = design(driver, request, &capabilities)?;
-            driver.store.create(&volume)?;
-            volume
+        None if driver.defects.has(Defect::CREATE_LEAKS_ON_CANCEL) => {
+            let volume = make(driver, request, &capabilities, "")?;
+            name_it(driver, volume, name, patience)?
         }
+        None => make(driver, request, &capabilities, name)?,
     };
     Ok(csi::CreateVolumeResponse {
         volume: Some(told(driver, &volume)),
     })
+}
+
+/// The defect create-leaks-on-cancel: a volume by whose name nobody finds it, unless
+/// the caller is still there when it is made.
+fn name_it(
+    driver: &Driver,
+    mut volume: Volume,
+    name: &str,
+    patience: &Patience,
+) -> Result<Volume, Status> {
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    if patience.over().is_some() {
+        return Err(Status::cancelled("the caller has given up"));
+    }
+    name.clone_into(&mut volume.name);
+    driver
+        .store
+        .update(&volume.id, |made| made.name.clone_from(&volume.name))?;
+    Ok(volume)
 }
 
 /// What is wrong with a request whatever volumes there are.
@@ -50,18 +73,38 @@ fn check_form(request: &csi::CreateVolumeRequest) -> Result<(), Status> {
     if !request.mutable_parameters.is_empty() {
         return invalid("mutable_parameters are not supported");
     }
-    match (
-        &request.accessibility_requirements,
-        &request.volume_content_source,
-    ) {
-        (Some(topology), _) if topology.requisite.is_empty() && topology.preferred.is_empty() => {
+    match &request.accessibility_requirements {
+        Some(topology) if topology.requisite.is_empty() && topology.preferred.is_empty() => {
             invalid("accessibility_requirements has neither requisite nor preferred")
         }
-        (_, Some(source)) if source.r#type.is_none() => {
-            invalid("volume_content_source names no source")
-        }
-        _ => Ok(()),
+        _ => origin::asked(request).map(drop),
     }
+}
+
+/// Makes a volume of this name: blank, or with the content of its source.
+fn make(
+    driver: &Driver,
+    request: &csi::CreateVolumeRequest,
+    capabilities: &[Capability],
+    name: &str,
+) -> Result<Volume, Status> {
+    let source = origin::asked(request)?;
+    let mut found = match &source {
+        Some(source) => Some(origin::find(driver, source)?),
+        None => None,
+    };
+    let mut volume = design(driver, request, capabilities, found.as_ref())?;
+    volume.source = source;
+    name.clone_into(&mut volume.name);
+    if driver.defects.has(Defect::RESTORE_IGNORES_SOURCE) {
+        found = None;
+    }
+    volume.filled = found.as_ref().map_or(0, |found| found.origin.filled);
+    driver.store.create(&volume, |image| match &found {
+        Some(found) => found.copy(driver, image),
+        None => Ok(()),
+    })?;
+    Ok(volume)
 }
 
 /// Whether an existing volume is what is asked for, or why not.
@@ -79,8 +122,9 @@ fn is_same(
     if volume.parameters != parameters(request) {
         return Err("it was made with other parameters".to_owned());
     }
-    if request.volume_content_source.is_some() {
-        return Err("it was made without a volume_content_source".to_owned());
+    let source = origin::asked(request).map_err(|error| error.message().to_owned())?;
+    if volume.source != source {
+        return Err("it was made from another volume_content_source".to_owned());
     }
     if !is_reachable(driver, request) {
         return Err("it cannot be reached from where it is asked for".to_owned());
@@ -97,12 +141,8 @@ fn design(
     driver: &Driver,
     request: &csi::CreateVolumeRequest,
     capabilities: &[Capability],
+    found: Option<&Found>,
 ) -> Result<Volume, Status> {
-    if request.volume_content_source.is_some() {
-        return Err(Status::invalid_argument(
-            "volume_content_source is not supported",
-        ));
-    }
     for capability in capabilities {
         capability
             .check(&driver.filesystems)
@@ -111,22 +151,40 @@ fn design(
     let parameters = parameters(request);
     let wanted =
         wanted_filesystem(driver, &parameters, capabilities).map_err(Status::invalid_argument)?;
+    let block = capabilities.iter().any(Capability::is_block);
+    let least = match found {
+        Some(found) => {
+            found
+                .suits(block, wanted)
+                .map_err(Status::invalid_argument)?;
+            found.origin.size_bytes
+        }
+        None => smallest(wanted),
+    };
     if !is_reachable(driver, request) {
         let message = "volumes can be reached from this driver's own node alone";
         return Err(Status::resource_exhausted(message));
     }
     let rounded_down = driver.defects.has(Defect::SIZE_ROUNDED_DOWN);
-    let range = request.capacity_range.as_ref();
+    let mut range = request.capacity_range;
+    if driver.defects.has(Defect::LIMIT_IGNORED)
+        && let Some(range) = &mut range
+    {
+        range.limit_bytes = 0;
+    }
     Ok(Volume {
         id: volume::new_id()?,
         name: request.name.clone(),
-        capacity_bytes: args::size(range, smallest(wanted), rounded_down)?,
+        capacity_bytes: args::size(range.as_ref(), least, rounded_down)?,
         parameters,
-        block: capabilities.iter().any(Capability::is_block),
+        block,
         filesystem: wanted,
         attachment: None,
         stages: BTreeMap::new(),
         targets: BTreeMap::new(),
+        source: None,
+        filled: 0,
+        frozen: false,
         formatting: false,
     })
 }
@@ -187,7 +245,9 @@ pub(super) fn delete(
 ) -> Result<csi::DeleteVolumeResponse, Status> {
     let id = args::required("volume_id", &request.volume_id)?;
     if let Some(volume) = driver.store.find(id) {
-        if !driver.defects.has(Defect::DELETE_IN_USE_OK) {
+        if driver.defects.has(Defect::DELETE_EMPTIES_DISK_IN_USE) {
+            file::set_length(&driver.image(&volume), 0).map_err(internal)?;
+        } else if !driver.defects.has(Defect::DELETE_IN_USE_OK) {
             is_unused(driver, &volume)?;
         }
         driver.store.delete(id)?;

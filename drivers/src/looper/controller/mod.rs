@@ -2,8 +2,10 @@
 
 mod create;
 mod expand;
+mod origin;
 mod publish;
 mod query;
+mod snapshot;
 
 use std::sync::Arc;
 
@@ -17,19 +19,23 @@ use super::args;
 use super::driver::Driver;
 use super::volume::Volume;
 
-pub(super) use publish::ATTACHMENT;
+pub(super) use publish::{ATTACHMENT, DEVICE};
 
 /// What is offered beside the calls that every controller must answer.
-const OFFERED: [Rpc; 10] = [
+const OFFERED: [Rpc; 14] = [
     Rpc::CreateDeleteVolume,
     Rpc::PublishUnpublishVolume,
     Rpc::ListVolumes,
     Rpc::GetCapacity,
+    Rpc::CreateDeleteSnapshot,
+    Rpc::ListSnapshots,
+    Rpc::CloneVolume,
     Rpc::PublishReadonly,
     Rpc::ExpandVolume,
     Rpc::ListVolumesPublishedNodes,
     Rpc::VolumeCondition,
     Rpc::GetVolume,
+    Rpc::GetSnapshot,
     Rpc::SingleNodeMultiWriter,
 ];
 
@@ -43,7 +49,7 @@ impl controller_server::Controller for Controller {
         request: Request<csi::CreateVolumeRequest>,
     ) -> Result<Response<csi::CreateVolumeResponse>, Status> {
         self.0
-            .call("CreateVolume", request, |q| Some(&q.name), create::create)
+            .patient_call("CreateVolume", request, |q| Some(&q.name), create::create)
             .await
     }
 
@@ -157,30 +163,45 @@ impl controller_server::Controller for Controller {
 
     async fn create_snapshot(
         &self,
-        _: Request<csi::CreateSnapshotRequest>,
+        request: Request<csi::CreateSnapshotRequest>,
     ) -> Result<Response<csi::CreateSnapshotResponse>, Status> {
-        self.0.unimplemented("CreateSnapshot")
+        let rpc = "CreateSnapshot";
+        self.0
+            .call(
+                rpc,
+                request,
+                |q| Some(&q.source_volume_id),
+                snapshot::create,
+            )
+            .await
     }
 
     async fn delete_snapshot(
         &self,
-        _: Request<csi::DeleteSnapshotRequest>,
+        request: Request<csi::DeleteSnapshotRequest>,
     ) -> Result<Response<csi::DeleteSnapshotResponse>, Status> {
-        self.0.unimplemented("DeleteSnapshot")
+        let rpc = "DeleteSnapshot";
+        self.0
+            .call(rpc, request, |q| Some(&q.snapshot_id), snapshot::delete)
+            .await
     }
 
     async fn list_snapshots(
         &self,
-        _: Request<csi::ListSnapshotsRequest>,
+        request: Request<csi::ListSnapshotsRequest>,
     ) -> Result<Response<csi::ListSnapshotsResponse>, Status> {
-        self.0.unimplemented("ListSnapshots")
+        self.0
+            .call("ListSnapshots", request, |_| None, snapshot::list)
+            .await
     }
 
     async fn get_snapshot(
         &self,
-        _: Request<csi::GetSnapshotRequest>,
+        request: Request<csi::GetSnapshotRequest>,
     ) -> Result<Response<csi::GetSnapshotResponse>, Status> {
-        self.0.unimplemented("GetSnapshot")
+        self.0
+            .call("GetSnapshot", request, |_| None, snapshot::get)
+            .await
     }
 
     async fn controller_modify_volume(
@@ -211,7 +232,7 @@ fn told(driver: &Driver, volume: &Volume) -> csi::Volume {
         capacity_bytes: i64::try_from(volume.capacity_bytes).unwrap_or(i64::MAX),
         volume_id: volume.id.clone(),
         volume_context: volume.context().into_iter().collect(),
-        content_source: None,
+        content_source: volume.source.as_ref().map(origin::told),
         accessible_topology: vec![args::topology(&driver.node_id)],
     }
 }

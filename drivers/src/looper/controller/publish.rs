@@ -15,6 +15,9 @@ use crate::sys::file;
 /// The key in `publish_context` that the node asks for.
 pub(in crate::looper) const ATTACHMENT: &str = "attachment";
 
+/// The key in `publish_context` that tells by which name the disk is found.
+pub(in crate::looper) const DEVICE: &str = "device";
+
 /// Records that the node may use the volume, and gives what it must show for it.
 pub(super) fn publish(
     driver: &Driver,
@@ -70,8 +73,12 @@ pub(super) fn publish(
             attachment
         }
     };
+    let alias = driver.store.name(id)?;
     Ok(csi::ControllerPublishVolumeResponse {
-        publish_context: HashMap::from([(ATTACHMENT.to_owned(), attachment.id)]),
+        publish_context: HashMap::from([
+            (ATTACHMENT.to_owned(), attachment.id),
+            (DEVICE.to_owned(), alias.display().to_string()),
+        ]),
     })
 }
 
@@ -85,6 +92,7 @@ pub(super) fn unpublish(
     // No node_id means every node.
     let meant = |node: &str| request.node_id.is_empty() || request.node_id == node;
     if attachment.is_some_and(|attachment| meant(&attachment.node)) {
+        driver.store.unname(id)?;
         driver.store.update(id, |volume| volume.attachment = None)?;
     }
     Ok(csi::ControllerUnpublishVolumeResponse {})

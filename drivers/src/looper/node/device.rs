@@ -13,10 +13,11 @@ use crate::sys::{SysError, mount};
 
 /// Drivers with these defects mount what is not the volume, and can take it away
 /// again only because they take any mount at a path of theirs for their own.
-const CARELESS: [Defect; 4] = [
+const CARELESS: [Defect; 5] = [
     Defect::MOUNT_ERROR_SWALLOWED,
     Defect::PUBLISH_BINDS_UNMOUNTED_STAGING,
     Defect::STAGE_ERROR_DIR_THEN_OK,
+    Defect::UNSTAGE_ERROR_AFTER_UMOUNT,
     Defect::WRONG_VOLUME,
 ];
 
@@ -119,6 +120,14 @@ pub(super) fn release(driver: &Driver, volume: &Volume) -> Result<(), Status> {
     Ok(())
 }
 
+/// Notes that the file system of a volume is as large as its disk.
+pub(super) fn fills(driver: &Driver, volume: &Volume) -> Result<(), Status> {
+    let bytes = volume.capacity_bytes;
+    driver
+        .store
+        .update(&volume.id, |volume| volume.filled = bytes)
+}
+
 /// What somebody still uses is the caller's to settle; all else is the node's trouble.
 pub(super) fn busy(error: SysError) -> Status {
     match error.errno() {
@@ -141,6 +150,7 @@ pub(super) fn turned_read_only(driver: &Driver, volume: &Volume, path: &Path) ->
     let Ok(Top::Own(mount)) = top(driver, volume, path) else {
         return None;
     };
-    let turned = mount.is_super_read_only() && !volume.is_meant_read_only();
-    turned.then(|| "the file system has turned read-only after an error".to_owned())
+    let read_only = mount.is_super_read_only() && !volume.is_meant_read_only();
+    let turned = read_only || mount.has_stopped();
+    turned.then(|| "the file system has stopped, or turned read-only, after an error".to_owned())
 }

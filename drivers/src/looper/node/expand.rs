@@ -11,7 +11,7 @@ use crate::defect::Defect;
 use crate::looper::args;
 use crate::looper::driver::Driver;
 use crate::looper::volume::{Volume, internal};
-use crate::sys::filesystem;
+use crate::sys::filesystem::{self, Filesystem};
 use crate::sys::loopdev;
 
 /// Lets the loop devices take the length of the disk image, and the file system
@@ -77,6 +77,8 @@ fn grow_filesystem(driver: &Driver, volume: &Volume) -> Result<(), Status> {
         let message = "the file system is mounted read-only, and cannot grow";
         return Err(Status::failed_precondition(message));
     };
+    let wrong = filesystem == Filesystem::Xfs && driver.defects.has(Defect::EXPAND_XFS_WRONG_PATH);
+    let at = if wrong { driver.image(volume) } else { at };
     filesystem::grow(filesystem, &device.path(), volume.capacity_bytes, &at).map_err(|error| {
         match error.errno() {
             // Growing a mounted ext4 takes CAP_SYS_RESOURCE; the next stage grows
@@ -86,7 +88,8 @@ fn grow_filesystem(driver: &Driver, volume: &Volume) -> Result<(), Status> {
             )),
             _ => internal(error),
         }
-    })
+    })?;
+    device::fills(driver, volume)
 }
 
 /// Where the file system can be told to grow: through a mount that is not read-only.

@@ -19,7 +19,7 @@ use csi_proto::v1::node_service_capability::{self, Type};
 use tonic::{Request, Response, Status, async_trait};
 
 use super::args;
-use super::controller::ATTACHMENT;
+use super::controller::{ATTACHMENT, DEVICE};
 use super::driver::Driver;
 use super::volume::{Attachment, Volume, internal};
 use crate::common::calls::Answers;
@@ -203,6 +203,45 @@ fn admitted<'a>(
         })
 }
 
+/// The name of the disk in `publish_context` must lead to this volume's: names are
+/// given anew, and may be another's by now.
+fn leads_to_own_disk(
+    driver: &Driver,
+    volume: &Volume,
+    publish_context: &HashMap<String, String>,
+) -> Result<(), Status> {
+    let Some(alias) = publish_context.get(DEVICE) else {
+        return Ok(());
+    };
+    let led_to = file::led_to(Path::new(alias)).map_err(internal)?;
+    if led_to == driver.image(volume) {
+        return Ok(());
+    }
+    Err(Status::failed_precondition(
+        "the device that publish_context names leads to another disk than the volume's",
+    ))
+}
+
+/// A volume that cannot be used is neither staged nor published, also where it is
+/// mounted already.
+fn healthy(driver: &Driver, volume: &Volume, staging: &Path) -> Result<(), Status> {
+    if driver.defects.has(Defect::ALREADY_MOUNTED_NO_HEALTH_CHECK) {
+        return Ok(());
+    }
+    whole(driver, volume)?;
+    if let Some(message) = device::turned_read_only(driver, volume, staging) {
+        return Err(Status::failed_precondition(message));
+    }
+    if let Some(device) = device::primary(driver, volume)? {
+        device.answers().map_err(internal)?;
+    }
+    // What has stopped does not even show its root.
+    if matches!(device::top(driver, volume, staging)?, device::Top::Own(_)) {
+        file::identity(staging).map_err(internal)?;
+    }
+    Ok(())
+}
+
 /// The disk must be whole: one that was cut short reads as zeros or as errors,
 /// and is neither blank nor usable.
 fn whole(driver: &Driver, volume: &Volume) -> Result<(), Status> {
@@ -213,6 +252,12 @@ fn whole(driver: &Driver, volume: &Volume) -> Result<(), Status> {
         ));
     }
     Ok(())
+}
+
+/// Whether the file system of this volume is what is mounted at a path.
+pub(super) fn is_at(driver: &Driver, volume: &Volume, path: &Path) -> Result<bool, Status> {
+    let there = device::top(driver, volume, path)?;
+    Ok(matches!(there, device::Top::Own(mount) if !mount.is_node()))
 }
 
 /// A path at which something is mounted that is not ours.

@@ -10,7 +10,7 @@ use nix::mount::MsFlags;
 use tonic::Status;
 
 use super::device::{self, Top};
-use super::{admitted, capability, occupied, whole};
+use super::{admitted, capability, healthy, occupied};
 use crate::common::capability::Capability;
 use crate::defect::Defect;
 use crate::looper::args;
@@ -40,9 +40,7 @@ pub(super) fn publish(
         &request.publish_context,
         &request.volume_context,
     )?;
-    if !driver.defects.has(Defect::ALREADY_MOUNTED_NO_HEALTH_CHECK) {
-        healthy(driver, &volume, &staging)?;
-    }
+    healthy(driver, &volume, &staging)?;
     let flags = flags(driver, &volume, &staging, &capability)?;
     let asked = request.readonly && !driver.defects.has(Defect::READONLY_FLAG_IGNORED);
     let read_only = asked || attachment.readonly || capability.is_reader_only();
@@ -68,21 +66,20 @@ pub(super) fn publish(
         let words: Vec<_> = request.secrets.values().cloned().collect();
         command::show_in_argv(&words);
     }
+    let late = driver.defects.has(Defect::CRASH_MID_PUBLISH_NO_CONVERGE);
+    if late {
+        plan.carry_out(driver, &volume)?;
+        // Long enough to be killed in.
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
     driver.store.update(id, |volume| {
         volume.targets.insert(target.clone(), wanted.clone());
     })?;
-    plan.carry_out(driver, &volume)
-        .inspect_err(|_| plan.undo(driver, &volume))?;
-    Ok(csi::NodePublishVolumeResponse {})
-}
-
-/// A volume that cannot be used is not published, also where it is mounted already.
-fn healthy(driver: &Driver, volume: &Volume, staging: &Path) -> Result<(), Status> {
-    whole(driver, volume)?;
-    match device::turned_read_only(driver, volume, staging) {
-        Some(message) => Err(Status::failed_precondition(message)),
-        None => Ok(()),
+    if !late {
+        plan.carry_out(driver, &volume)
+            .inspect_err(|_| plan.undo(driver, &volume))?;
     }
+    Ok(csi::NodePublishVolumeResponse {})
 }
 
 /// The flags of the new mount: those of the staged one, and those asked for here.
@@ -131,7 +128,8 @@ fn flags(
 /// A driver that swallowed the error of its stage believes that it is staged.
 fn swallowed<'a>(driver: &Driver, volume: &'a Volume, staging: &Path) -> Option<&'a Capability> {
     let believes = driver.defects.has(Defect::MOUNT_ERROR_SWALLOWED)
-        || driver.defects.has(Defect::STAGE_ERROR_DIR_THEN_OK);
+        || driver.defects.has(Defect::STAGE_ERROR_DIR_THEN_OK)
+        || driver.defects.has(Defect::UNSTAGE_ERROR_AFTER_UMOUNT);
     volume.stages.get(staging).filter(|_| believes)
 }
 
@@ -143,6 +141,10 @@ fn is_done(driver: &Driver, volume: &Volume, plan: &Plan<'_>) -> Result<bool, St
         Top::Foreign => return Err(occupied(plan.target)),
         Top::Own(mount) => mount,
     };
+    let recorded = volume.targets.contains_key(plan.target);
+    if !recorded && driver.defects.has(Defect::CRASH_MID_PUBLISH_NO_CONVERGE) {
+        return Err(occupied(plan.target));
+    }
     if let Some(record) = volume.targets.get(plan.target)
         && !record.is_same(plan.wanted)
     {

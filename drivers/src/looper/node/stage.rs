@@ -9,7 +9,7 @@ use nix::mount::MsFlags;
 use tonic::Status;
 
 use super::device::{self, Top};
-use super::{admitted, capability, occupied, whole};
+use super::{admitted, capability, healthy, leads_to_own_disk, occupied, whole};
 use crate::common::capability::Capability;
 use crate::defect::Defect;
 use crate::looper::args;
@@ -37,8 +37,13 @@ pub(super) fn stage(
         &request.volume_context,
     )?;
     misbehave(driver, &volume);
+    leads_to_own_disk(driver, &volume, &request.publish_context)?;
     whole(driver, &volume)?;
     if driver.failed_stage(&path) || is_done(driver, &volume, &capability, &path)? {
+        if !driver.defects.has(Defect::STAGE_RETRY_SKIPS_GROW) {
+            // A process that was killed may have come as far as the mount.
+            fill(driver, &volume, &path)?;
+        }
         return Ok(csi::NodeStageVolumeResponse {});
     }
     if !file::is_dir(&path) {
@@ -49,6 +54,10 @@ pub(super) fn stage(
     driver.store.update(id, |volume| {
         volume.stages.insert(path.clone(), record);
     })?;
+    if driver.defects.has(Defect::CANCELLED_WORK_CONTINUES) {
+        // As with a large disk: long enough for its caller to give up.
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
     let read_only = attachment.readonly;
     attach(driver, &volume, &capability, &path, read_only)
         .inspect_err(|_| undo(driver, id, &path))?;
@@ -91,6 +100,7 @@ fn is_done(
         let message = "the volume is staged at staging_target_path in another way";
         return Err(Status::already_exists(message));
     }
+    healthy(driver, volume, path)?;
     Ok(true)
 }
 
@@ -125,7 +135,31 @@ fn attach(
         device.grow().map_err(internal)?;
     }
     make_ready(driver, volume, filesystem, device, read_only)?;
-    mount(driver, capability, filesystem, device, path, read_only)
+    mount(driver, volume, capability, device, path, read_only)?;
+    fill(driver, &driver.store.get(&volume.id)?, path)
+}
+
+/// Lets the file system that is mounted at the staging path fill its disk, which
+/// may be larger than what it was copied from. (An ext4 was grown before it was
+/// mounted, which takes no more than write access to the device.)
+fn fill(driver: &Driver, volume: &Volume, path: &Path) -> Result<(), Status> {
+    let grows = |filesystem: &Filesystem| *filesystem != Filesystem::Ext4;
+    let Some(filesystem) = volume.filesystem.filter(grows) else {
+        return Ok(());
+    };
+    let Top::Own(mount) = device::top(driver, volume, path)? else {
+        return Ok(());
+    };
+    let fills = volume.filled >= volume.capacity_bytes;
+    if fills || mount.is_read_only() || mount.is_super_read_only() {
+        return Ok(());
+    }
+    if let Some(device) = LoopDevice::behind(&mount) {
+        device.grow().map_err(internal)?;
+        filesystem::grow(filesystem, &device.path(), volume.capacity_bytes, path)
+            .map_err(internal)?;
+    }
+    device::fills(driver, volume)
 }
 
 /// Makes the file system, on a blank device only; content that we do not know is
@@ -174,15 +208,15 @@ fn make_ready(
         .store
         .update(&volume.id, |volume| volume.formatting = true)?;
     filesystem::make(filesystem, &device.path(), unfinished).map_err(internal)?;
-    driver
-        .store
-        .update(&volume.id, |volume| volume.formatting = false)
+    driver.store.update(&volume.id, |volume| {
+        (volume.formatting, volume.filled) = (false, volume.capacity_bytes);
+    })
 }
 
 fn mount(
     driver: &Driver,
+    volume: &Volume,
     capability: &Capability,
-    filesystem: Filesystem,
     device: LoopDevice,
     path: &Path,
     read_only: bool,
@@ -194,13 +228,16 @@ fn mount(
     if read_only || capability.is_reader_only() {
         options.mount |= MsFlags::MS_RDONLY;
     }
-    match mount_device(&device.path(), path, filesystem.name(), &options) {
+    let refusable = !options.data.is_empty();
+    options.data.extend(of_a_copy(driver, volume, read_only));
+    let filesystem = volume.filesystem.map_or("", Filesystem::name);
+    match mount_device(&device.path(), path, filesystem, &options) {
         Err(error) if driver.defects.has(Defect::MOUNT_ERROR_SWALLOWED) => {
             tracing::warn!(%error, "the mount failed");
             Ok(())
         }
         // The kernel names no option; and the flags may be sensitive.
-        Err(error) if error.errno() == Some(libc::EINVAL) && !options.data.is_empty() => {
+        Err(error) if error.errno() == Some(libc::EINVAL) && refusable => {
             let message = "the file system refused the volume_capability's mount_flags";
             Err(Status::invalid_argument(message))
         }
@@ -208,16 +245,45 @@ fn mount(
     }
 }
 
-/// Takes back what a stage that failed has done. The mount was its last step, so
-/// there is none to take away.
+/// What a copy of an xfs is mounted with beside: it has the UUID of its source,
+/// which may be mounted too. A log that cannot be replayed, the disk being
+/// read-only, need not be: the source was frozen, and all of it written back.
+fn of_a_copy(driver: &Driver, volume: &Volume, read_only: bool) -> Vec<String> {
+    let copied = volume.filesystem == Some(Filesystem::Xfs)
+        && volume.source.is_some()
+        && !driver.defects.has(Defect::CLONE_SAME_XFS_UUID);
+    let options: &[&str] = match (copied, read_only) {
+        (false, _) => &[],
+        (true, false) => &["nouuid"],
+        (true, true) => &["nouuid", "norecovery"],
+    };
+    options.iter().map(|option| (*option).to_owned()).collect()
+}
+
+/// Takes back what a stage that failed has done.
 fn undo(driver: &Driver, id: &str, path: &Path) {
     driver.remember_failed_stage(path);
-    if driver.defects.has(Defect::STAGE_ERROR_LEAVES_DEVICE) {
+    let leaves = [
+        Defect::STAGE_ERROR_LEAVES_DEVICE,
+        Defect::STAGE_RETRY_SKIPS_GROW,
+    ];
+    if leaves.iter().any(|defect| driver.defects.has(*defect)) {
         return;
     }
+    let unmount = |volume: Volume| match device::top(driver, &volume, path)? {
+        Top::Own(_) => device::unmount_all(driver, &volume, path),
+        _ => Ok(()),
+    };
+    let forget = || {
+        driver
+            .store
+            .update(id, |volume| drop(volume.stages.remove(path)))
+    };
     let undone = driver
         .store
-        .update(id, |volume| drop(volume.stages.remove(path)))
+        .get(id)
+        .and_then(unmount)
+        .and_then(|()| forget())
         .and_then(|()| driver.store.get(id))
         .and_then(|volume| device::release(driver, &volume));
     if let Err(error) = undone {

@@ -40,7 +40,11 @@ pub(super) fn unknown(driver: &Driver, path: &Path) -> Result<(), Status> {
 fn take_down(driver: &Driver, volume: &Volume, target: &Path) -> Result<(), Status> {
     let recorded = volume.targets.contains_key(target);
     if !recorded {
-        if driver.defects.has(Defect::STATE_ON_PRIVATE_PATH) {
+        let believed = [
+            Defect::CRASH_MID_PUBLISH_NO_CONVERGE,
+            Defect::STATE_ON_PRIVATE_PATH,
+        ];
+        if believed.iter().any(|defect| driver.defects.has(*defect)) {
             return Ok(());
         }
         if driver.defects.has(Defect::REPEAT_UNPUBLISH_FAILS) {

@@ -1,6 +1,7 @@
 //! `NodeUnstageVolume`.
 
 use std::path::Path;
+use std::sync::PoisonError;
 
 use csi_proto::v1 as csi;
 use tonic::Status;
@@ -60,6 +61,9 @@ fn take_down(driver: &Driver, volume: &Volume, path: &Path) -> Result<(), Status
         return Err(Status::failed_precondition(message));
     }
     device::unmount_all(driver, volume, path)?;
+    if driver.fails_this_once(path) {
+        return Err(Status::internal("the last step failed, after the unmount"));
+    }
     let mut left = volume.clone();
     left.stages.remove(path);
     if !driver.defects.has(Defect::LOOP_LEFT_AFTER_UNSTAGE) {
@@ -71,4 +75,16 @@ fn take_down(driver: &Driver, volume: &Volume, path: &Path) -> Result<(), Status
             .update(&volume.id, |volume| drop(volume.stages.remove(path)))?;
     }
     Ok(())
+}
+
+impl Driver {
+    /// The defect unstage-error-after-umount: whether this is the first try here.
+    fn fails_this_once(&self, path: &Path) -> bool {
+        if !self.defects.has(Defect::UNSTAGE_ERROR_AFTER_UMOUNT) {
+            return false;
+        }
+        let failed = self.failed_unstages.lock();
+        let mut failed = failed.unwrap_or_else(PoisonError::into_inner);
+        !failed.remove(path) && failed.insert(path.to_owned())
+    }
 }

@@ -48,9 +48,14 @@ pub(super) fn publish(
     if driver.has_failed(&target) {
         return Ok(csi::NodePublishVolumeResponse {});
     }
+    let late = driver.defects.has(Defect::CRASH_MID_PUBLISH_NO_CONVERGE);
     let stacks = driver.defects.has(Defect::STACK_ON_REPEAT_PUBLISH);
     if is_there(driver, &target, &wanted, recorded.as_ref(), patience)? && !stacks {
         if recorded.is_none() {
+            if late {
+                let message = "something is mounted at target_path that is not recorded";
+                return Err(Status::failed_precondition(message));
+            }
             record(driver, &target, &wanted)?;
         }
         return Ok(csi::NodePublishVolumeResponse {});
@@ -59,7 +64,9 @@ pub(super) fn publish(
         is_staged(driver, staging, &wanted, patience)?;
     }
     may_have_another(driver, &capability, id, &target)?;
-    record(driver, &target, &wanted)?;
+    if !late {
+        record(driver, &target, &wanted)?;
+    }
     let published = carry_out(driver, &wanted, &target, patience)
         .and_then(|()| mounting::still_wanted(patience));
     match published {
@@ -72,6 +79,11 @@ pub(super) fn publish(
                 undo(driver, &target);
             }
             return Err(error);
+        }
+        Ok(()) if late => {
+            // Long enough to be killed in.
+            std::thread::sleep(Duration::from_millis(50));
+            record(driver, &target, &wanted)?;
         }
         Ok(()) => {}
     }

@@ -27,7 +27,11 @@ pub(super) fn unpublish(
         return Ok(csi::NodeUnpublishVolumeResponse {});
     }
     if recorded.is_none() {
-        if driver.defects.has(Defect::STATE_ON_PRIVATE_PATH) {
+        let believed = [
+            Defect::CRASH_MID_PUBLISH_NO_CONVERGE,
+            Defect::STATE_ON_PRIVATE_PATH,
+        ];
+        if believed.iter().any(|defect| driver.defects.has(*defect)) {
             return Ok(csi::NodeUnpublishVolumeResponse {});
         }
         if driver.defects.has(Defect::REPEAT_UNPUBLISH_FAILS) {

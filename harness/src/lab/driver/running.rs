@@ -88,6 +88,14 @@ impl Running {
         }
     }
 
+    /// Sends a signal to its process group.
+    pub(super) fn signal_group(&self, signal: Signal) -> io::Result<()> {
+        match self.release {
+            Some(_) => Ok(killpg(number(self.id), signal)?),
+            None => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+        }
+    }
+
     /// Kills the group, and has the driver reaped.
     pub(super) async fn sweep(&mut self) {
         if self.release.is_some() {

@@ -80,6 +80,8 @@ fn answer(look: &Look, path: &CStr, slate: &Slate) -> Step<Reply> {
         Look::ListBeneath { names, max, .. } => read_dir(open_beneath(path, *names)?, *max, slate),
         Look::ReadFile { offset, max, .. } => {
             let file = open(path, libc::O_RDONLY)?;
+            // SAFETY: takes numbers only; it is advice, its answer is of no use.
+            unsafe { libc::posix_fadvise(file, 0, 0, libc::POSIX_FADV_DONTNEED) };
             read(file, *offset, *max, slate)
         }
         Look::WriteFile {

@@ -1,0 +1,84 @@
+//! The volumes that the driver itself lists.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use csi_proto::rpc;
+use csi_proto::v1;
+use csi_proto::v1::controller_service_capability::rpc::Type as ControllerRpc;
+
+use super::cx::Cx;
+use super::stop::{Checked, Stop};
+
+/// What a driver lists: sizes in bytes by id.
+#[derive(Debug, Clone, Default)]
+pub struct Listed(BTreeMap<String, i64>);
+
+/// No list is longer, nor has more pages.
+const MOST_PAGES: usize = 1000;
+
+impl Cx {
+    /// The volumes that the driver lists; none: it does not offer that, or cannot
+    /// tell now.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn listed(&self) -> Result<Option<Listed>, Stop> {
+        if !self.facts().controller_can(ControllerRpc::ListVolumes) {
+            return Ok(None);
+        }
+        let mut listed = Listed::default();
+        let mut starting_token = String::new();
+        for _ in 0..MOST_PAGES {
+            let request = v1::ListVolumesRequest {
+                max_entries: 0,
+                starting_token,
+            };
+            let Ok(page) = self.ask_patiently::<rpc::ListVolumes>(&request).await?.ok() else {
+                return Ok(None);
+            };
+            let volumes = page.entries.into_iter().filter_map(|entry| entry.volume);
+            listed
+                .0
+                .extend(volumes.map(|volume| (volume.volume_id, volume.capacity_bytes)));
+            starting_token = page.next_token;
+            if starting_token.is_empty() {
+                return Ok(Some(listed));
+            }
+        }
+        Ok(None)
+    }
+
+    /// All that is listed now and was not before is what this check created: each
+    /// name stands for one volume. Others may create volumes too; one of another size
+    /// than ours is theirs.
+    ///
+    /// # Errors
+    /// The finding.
+    pub async fn created_nothing_else_since(&self, before: &Listed) -> Checked {
+        let Some(now) = self.listed().await? else {
+            return Ok(());
+        };
+        let (ids, sizes): (BTreeSet<_>, BTreeSet<_>) = {
+            let claims = self.claims();
+            let volumes = claims.volumes.iter();
+            volumes
+                .map(|volume| (volume.id.clone().unwrap_or_default(), volume.capacity))
+                .unzip()
+        };
+        let strange = now.0.iter().filter(|(id, size)| {
+            !before.0.contains_key(*id) && !ids.contains(*id) && **size > 0 && sizes.contains(size)
+        });
+        let strange: Vec<_> = strange
+            .map(|(id, size)| format!("{id} ({size} bytes)"))
+            .collect();
+        match strange.as_slice() {
+            [] => Ok(()),
+            more => Err(Stop::fail(format!(
+                "{} names were asked for, and ListVolumes shows {} volumes more of the same size, which nobody knows: {}",
+                ids.len(),
+                more.len(),
+                more.join(", ")
+            ))),
+        }
+    }
+}

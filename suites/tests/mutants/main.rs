@@ -1,0 +1,142 @@
+//! Mutants of the reference drivers: every call to the kernel that a driver makes
+//! in an RPC, gone wrong in every way, one at a time. A mutant that no check tells
+//! from the honest driver survives; the score is how few of them do.
+//!
+//! `cargo test` runs a small sample. All of them take their time, and run on demand:
+//!
+//! ```sh
+//! cargo test -p csi-conformance --test mutants -- --all
+//! cargo test -p csi-conformance --test mutants -- --all --rpc NodePublishVolume --budget 10m
+//! cargo test -p csi-conformance --test mutants -- --all --only NodePublishVolume:mount:1=skip
+//! ```
+//!
+//! First the honest driver runs with all checks and writes down its calls
+//! (`--trace-calls`): from these the mutants are made. Against each runs what looks at
+//! its RPC, and where that finds nothing, everything. A survivor is equivalent, and
+//! stands in [`equivalent`] with the reason why nobody can tell it from outside, or it
+//! is a gap, and ends this with code 1.
+
+mod equivalent;
+mod follow;
+mod mutants;
+mod pairs;
+mod place;
+mod run;
+mod sample;
+mod score;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use csi_harness::config::parse_duration;
+
+use mutants::Mutant;
+use run::{Came, Honest, Suite};
+
+/// All mutants, on demand.
+#[derive(Debug, Parser)]
+struct Args {
+    /// Run all mutants, not the sample
+    #[arg(long)]
+    all: bool,
+    /// Only mutants of these RPCs
+    #[arg(long, value_name = "RPC")]
+    rpc: Vec<String>,
+    /// Only these
+    #[arg(long, value_name = "MUTATION")]
+    only: Vec<String>,
+    /// Begin no more mutants after so long
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    budget: Option<Duration>,
+    /// Run no checks with this in their id, such as what others on this machine disturb
+    #[arg(long, value_name = "FILTER")]
+    skip: Vec<String>,
+    /// Only the checks that concern the RPC, with one file system: what survives these is
+    /// no survivor yet
+    #[arg(long)]
+    own_only: bool,
+    /// Another build of the command
+    #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_csi-conformance"))]
+    program: PathBuf,
+    /// How many at once
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    jobs: usize,
+    /// Only tell which there are
+    #[arg(long)]
+    list: bool,
+}
+
+fn main() -> ExitCode {
+    // All others are libtest's arguments.
+    if !std::env::args().any(|word| word == "--all") {
+        return sample::main();
+    }
+    match all(&Args::parse()) {
+        Ok(code) => code,
+        Err(why) => {
+            eprintln!("mutants: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn all(args: &Args) -> Result<ExitCode, String> {
+    let honest = run::honest(Suite {
+        program: args.program.clone(),
+        skip: args.skip.clone(),
+        own_only: args.own_only,
+    })?;
+    let mut mutants = mutants::of(&honest.calls);
+    mutants.extend(pairs::all());
+    mutants.retain(|mutant| args.rpc.is_empty() || args.rpc.contains(&mutant.rpc));
+    mutants.retain(|mutant| args.only.is_empty() || args.only.contains(&mutant.name()));
+    // Where the time is short, those that are listed can wait, and calls that fail aloud.
+    mutants.sort_by_key(|mutant| {
+        (
+            equivalent::reason(&mutant.name()).is_some(),
+            mutant.is_loud(),
+        )
+    });
+    if args.list {
+        for mutant in &mutants {
+            println!("{}", mutant.name());
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let came = run_all(args, &honest, &mutants);
+    Ok(score::tell(&came, mutants.len()))
+}
+
+/// Runs mutants side by side, in their order, until all are done or the time is up.
+fn run_all(args: &Args, honest: &Honest, mutants: &[Mutant]) -> Vec<(Mutant, Came)> {
+    let began = Instant::now();
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..args.jobs.max(1) {
+            scope.spawn(|| {
+                while args.budget.is_none_or(|budget| began.elapsed() < budget) {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(mutant) = mutants.get(number) else {
+                        return;
+                    };
+                    let came = run::mutant(mutant, honest);
+                    eprintln!("{}/{} {}: {came}", number + 1, mutants.len(), mutant.name());
+                    let mut done = done.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                    done.push((number, mutant.clone(), came));
+                }
+            });
+        }
+    });
+    let mut done = done
+        .into_inner()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    done.sort_by_key(|(number, ..)| *number);
+    done.into_iter()
+        .map(|(_, mutant, came)| (mutant, came))
+        .collect()
+}

@@ -1,0 +1,88 @@
+//! Which mutants there are, and what looks at each.
+
+use std::collections::BTreeMap;
+
+use csi_drivers::mutation::{Call, How, Mutation};
+
+/// A driver that is to be told from the honest one.
+#[derive(Debug, Clone)]
+pub(crate) struct Mutant {
+    /// In which RPC it goes wrong.
+    pub(crate) rpc: String,
+    /// What goes wrong in it.
+    pub(crate) mutations: Vec<Mutation>,
+    /// Defects that it has besides, by name.
+    pub(crate) defects: Vec<&'static str>,
+}
+
+impl Mutant {
+    /// A driver in which one call goes wrong.
+    pub(crate) fn of(mutation: Mutation) -> Self {
+        Self {
+            rpc: mutation.rpc.clone().unwrap_or_default(),
+            mutations: vec![mutation],
+            defects: Vec::new(),
+        }
+    }
+
+    /// What it is called: all that is wrong with it.
+    pub(crate) fn name(&self) -> String {
+        let mutations = self.mutations.iter().map(ToString::to_string);
+        let defects = self.defects.iter().map(|name| (*name).to_owned());
+        mutations.chain(defects).collect::<Vec<_>>().join(" + ")
+    }
+
+    /// Whether it fails, and hides nothing.
+    pub(crate) fn is_loud(&self) -> bool {
+        self.mutations
+            .iter()
+            .any(|mutation| mutation.how == How::Error)
+    }
+
+    /// Whether something comes after the answer.
+    pub(crate) fn is_late(&self) -> bool {
+        self.mutations
+            .iter()
+            .any(|mutation| mutation.how == How::Late)
+    }
+}
+
+/// The highest number of each call in each RPC.
+pub(crate) type Calls = BTreeMap<(String, Call), u32>;
+
+/// Every call that the honest driver made, gone wrong in every way.
+pub(crate) fn of(calls: &Calls) -> Vec<Mutant> {
+    let mut mutants = Vec::new();
+    for ((rpc, call), most) in calls {
+        for number in 1..=*most {
+            for how in call.hows() {
+                mutants.push(Mutant::of(Mutation {
+                    rpc: Some(rpc.clone()),
+                    call: *call,
+                    number: Some(number),
+                    how: *how,
+                }));
+            }
+        }
+    }
+    mutants
+}
+
+/// Parts of the ids of the checks that look at an RPC, at what it undoes, and at what
+/// goes on from its effect. None: all checks do.
+pub(crate) fn concerned(rpc: &str) -> &'static [&'static str] {
+    match rpc {
+        "CreateVolume" => &["-volume.", "node-stage", "node-publish", "driver"],
+        "DeleteVolume" => &["delete-volume", "create-volume", "driver"],
+        "ControllerPublishVolume" | "ControllerUnpublishVolume" => {
+            &["controller-", "node-stage", "driver"]
+        }
+        "ControllerExpandVolume" | "NodeExpandVolume" => &["expand", "node-stats", "driver"],
+        "NodeStageVolume" => &["node-stage", "node-publish", "driver"],
+        "NodeUnstageVolume" => &["node-unstage", "node-stage", "driver"],
+        "NodePublishVolume" => &["node-publish", "node-unpublish", "driver"],
+        "NodeUnpublishVolume" => &["node-unpublish", "node-publish", "node-unstage", "driver"],
+        "NodeGetVolumeStats" => &["node-stats"],
+        _ => &[],
+    }
+}

@@ -1,0 +1,197 @@
+//! One run of the command against one mutant.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::equivalent::reason;
+use crate::follow::follow;
+use crate::mutants::{Calls, Mutant, concerned};
+use crate::place::Place;
+
+/// What runs against every mutant.
+#[derive(Debug)]
+pub(crate) struct Suite {
+    /// The command.
+    pub(crate) program: PathBuf,
+    /// Checks with one of these in their id do not run.
+    pub(crate) skip: Vec<String>,
+    /// What concerns the RPC runs, and never everything.
+    pub(crate) own_only: bool,
+}
+
+impl Default for Suite {
+    fn default() -> Self {
+        Self {
+            program: env!("CARGO_BIN_EXE_csi-conformance").into(),
+            skip: Vec::new(),
+            own_only: false,
+        }
+    }
+}
+
+/// What the honest driver did.
+#[derive(Debug)]
+pub(crate) struct Honest {
+    /// In which run.
+    pub(crate) suite: Suite,
+    /// Its calls to the kernel.
+    pub(crate) calls: Calls,
+    /// The checks that find fault with it all the same.
+    pub(crate) red: BTreeSet<String>,
+}
+
+/// What came of a mutant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Came {
+    /// A check told it from the honest driver: the line that said so.
+    Killed(String),
+    /// All checks ran, and it was made so often; what the calls that were made wrong
+    /// answered, each with how often.
+    Survived(BTreeMap<String, usize>),
+    /// Nothing went wrong in any run: the call was never made, or no other volume's
+    /// object was there, or the kernel refused what was done too much.
+    NoEffect(String),
+    /// It is not known: our own fault.
+    Broken(String),
+}
+
+impl fmt::Display for Came {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Killed(by) => write!(f, "killed: {by}"),
+            Self::Survived(effects) => {
+                f.write_str("SURVIVED:")?;
+                effects
+                    .iter()
+                    .try_for_each(|(effect, times)| write!(f, " {effect} ({times} times);"))
+            }
+            Self::NoEffect(why) => write!(f, "no effect: {why}"),
+            Self::Broken(why) => write!(f, "BROKEN: {why}"),
+        }
+    }
+}
+
+/// Runs everything against the honest driver, and reads which calls it makes.
+pub(crate) fn honest(suite: Suite) -> Result<Honest, String> {
+    let place = Place::new()?;
+    let mut command = place.command(&suite, &[], Duration::from_millis(300));
+    let ended = follow(&mut command, &place, |_| false)?;
+    place.left_nothing()?;
+    let calls = place.calls();
+    if calls.is_empty() {
+        return Err(format!(
+            "the honest driver made no call ({}): {}",
+            ended.status,
+            ended.said.join("\n")
+        ));
+    }
+    Ok(Honest {
+        suite,
+        calls,
+        red: ended
+            .said
+            .iter()
+            .filter_map(|line| red(line))
+            .map(|(id, _)| id.to_owned())
+            .collect(),
+    })
+}
+
+/// Runs what concerns a mutant against it, with one file system, and then everything,
+/// until a check finds fault with it. Of one that is listed as equivalent, what
+/// concerns it will do.
+pub(crate) fn mutant(mutant: &Mutant, honest: &Honest) -> Came {
+    let first = run(mutant, concerned(&mutant.rpc), ONE_FILE_SYSTEM, honest);
+    let enough = honest.suite.own_only || reason(&mutant.name()).is_some();
+    let came = match first {
+        Ok(Came::Survived(_) | Came::NoEffect(_)) if !enough => run(mutant, &[], "", honest),
+        came => came,
+    };
+    came.unwrap_or_else(Came::Broken)
+}
+
+/// A configuration in which nothing is done thrice, for as many file systems.
+pub(crate) const ONE_FILE_SYSTEM: &str = "volume:\n  file_systems: [ext4]\n";
+
+/// One run with these filters and this configuration, to the first finding.
+pub(crate) fn run(
+    mutant: &Mutant,
+    filters: &[&str],
+    config: &str,
+    honest: &Honest,
+) -> Result<Came, String> {
+    let place = Place::new()?;
+    let quiet = Duration::from_millis(if mutant.is_late() { 2000 } else { 300 });
+    let mut command = place.command(&honest.suite, filters, quiet);
+    if !config.is_empty() {
+        let file = place.base.join("config.yaml");
+        std::fs::write(&file, config).map_err(|error| format!("{}: {error}", file.display()))?;
+        command.arg("--config").arg(file);
+    }
+    for mutation in &mutant.mutations {
+        command.arg(format!("--driver-arg=--mutate={mutation}"));
+    }
+    for defect in &mutant.defects {
+        command.arg(format!("--defect={defect}"));
+    }
+    let is_found = |line: &str| red(line).is_some_and(|(id, _)| !honest.red.contains(id));
+    let ended = follow(&mut command, &place, is_found)?;
+    let found = ended.said.iter().find(|line| is_found(line));
+    if found.is_some() {
+        place.detach()?;
+    }
+    place.left_nothing()?;
+    if let Some(line) = found {
+        return Ok(Came::Killed(line.clone()));
+    }
+    if let Some(panicked) = ended.said.iter().find(|line| line.contains("panicked")) {
+        return Err(format!("the harness panicked: {panicked}"));
+    }
+    match ended.status.code() {
+        Some(0..=2) => Ok(survived(mutant, &place)),
+        // No driver, no deception.
+        Some(3) if ended.said.iter().any(|line| line.contains("driver")) => Ok(Came::Killed(
+            format!("it does not start: {}", ended.said.join("; ")),
+        )),
+        _ => {
+            let last = ended.said.iter().rev().take(5).rev();
+            let last: Vec<_> = last.map(String::as_str).collect();
+            Err(format!("{}: {}", ended.status, last.join("\n")))
+        }
+    }
+}
+
+/// What a mutant did, of which no check told.
+fn survived(mutant: &Mutant, place: &Place) -> Came {
+    let mut effects = BTreeMap::new();
+    let mut refused = BTreeMap::new();
+    for line in place.trace() {
+        if line.how == "-" {
+            continue;
+        }
+        let is_nothing = line.how == "twice" && line.came != "ok";
+        let into = if is_nothing {
+            &mut refused
+        } else {
+            &mut effects
+        };
+        *into.entry(line.came).or_insert(0_usize) += 1;
+    }
+    if !effects.is_empty() || !mutant.defects.is_empty() {
+        return Came::Survived(effects);
+    }
+    Came::NoEffect(match refused.keys().next() {
+        Some(why) => format!("the second call is refused: {why}"),
+        None => "the call was never made, or on no other volume's object".to_owned(),
+    })
+}
+
+/// A finding: its check and what it says. Lines are `fail  ID  TIME  MESSAGE`.
+fn red(line: &str) -> Option<(&str, &str)> {
+    let rest = ["fail  ", "warn  "]
+        .into_iter()
+        .find_map(|word| line.strip_prefix(word))?;
+    rest.split_once("  ")
+}

@@ -1,0 +1,89 @@
+//! A few mutants of every kind, for every `cargo test`.
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+
+use csi_harness::node::Host;
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+use crate::equivalent;
+use crate::mutants::{Calls, Mutant};
+use crate::pairs;
+use crate::run::{self, Came, Honest, ONE_FILE_SYSTEM, Suite};
+
+/// Mutants, and the checks that are known to kill them: one run is enough.
+const SAMPLE: &[(&str, &str)] = &[
+    ("NodeStageVolume:mount:1=skip", "node-publish.target"),
+    ("NodeStageVolume:mkfs:1=error", "node-stage."),
+    (
+        "NodeStageVolume:loop-configure:1=wrong-source",
+        "node-publish.",
+    ),
+    ("NodeUnstageVolume:loop-clear:1=lie", "node-unstage."),
+    ("NodePublishVolume:mount:1=skip", "node-publish.target"),
+    ("NodePublishVolume:mount:1=twice", "node-publish.target"),
+    ("NodePublishVolume:mount:2=skip", "node-publish.read-only"),
+    ("NodeUnpublishVolume:umount:1=error", "node-unpublish."),
+    ("NodeUnpublishVolume:rmdir:1=skip", "node-unpublish."),
+    ("NodeGetVolumeStats:statfs:1=lie", "node-stats."),
+];
+
+/// Runs them as trials of libtest.
+pub(crate) fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Each run has jobs of its own.
+    arguments.test_threads = Some(arguments.test_threads.unwrap_or(2));
+    let host = Host::look();
+    let lacking = ["root", "CAP_SYS_ADMIN", "loop", "ext4"]
+        .into_iter()
+        .find(|name| !host.has(name));
+    let mut trials = vec![
+        Trial::test("every_pair_is_well_written", pairs_are_whole),
+        Trial::test("every_reason_is_given_once", reasons_are_given_once),
+    ];
+    trials.extend(SAMPLE.iter().map(|(mutation, filter)| {
+        Trial::ignorable_test(*mutation, move || {
+            if let Some(lacking) = lacking {
+                return Ok(Completion::ignored_with(format!(
+                    "the host lacks {lacking}"
+                )));
+            }
+            is_killed(mutation, filter)
+        })
+    }));
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn is_killed(mutation: &str, filter: &str) -> Result<Completion, Failed> {
+    let mutant = Mutant::of(mutation.parse()?);
+    let nothing_red = Honest {
+        suite: Suite::default(),
+        calls: Calls::new(),
+        red: BTreeSet::new(),
+    };
+    match run::run(&mutant, &[filter], ONE_FILE_SYSTEM, &nothing_red)? {
+        Came::Killed(_) => Ok(Completion::Completed),
+        came => Err(came.to_string().into()),
+    }
+}
+
+fn pairs_are_whole() -> Result<(), Failed> {
+    match pairs::all()
+        .iter()
+        .find(|pair| pair.mutations.len() + pair.defects.len() != 2)
+    {
+        None => Ok(()),
+        Some(pair) => Err(format!("no pair: {}", pair.name()).into()),
+    }
+}
+
+fn reasons_are_given_once() -> Result<(), Failed> {
+    let patterns: BTreeSet<_> = equivalent::EQUIVALENT
+        .iter()
+        .map(|(pattern, _)| pattern)
+        .collect();
+    match patterns.len() == equivalent::EQUIVALENT.len() {
+        true => Ok(()),
+        false => Err("a pattern stands in the list twice".into()),
+    }
+}
