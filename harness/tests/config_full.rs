@@ -57,6 +57,7 @@ fn numbers_and_booleans_are_taken_as_written() {
     assert_eq!(config.parameters["encrypted"], "true");
     assert_eq!(config.mutable_parameters["iops"], "500");
     assert_eq!(config.volume.mount_group.as_deref(), Some("1000"));
+    assert!(config.volume.context_decides);
 }
 
 #[test]

@@ -38,7 +38,6 @@ pub(super) fn request(cx: &Cx, claim: &VolumeClaim) -> Result<v1::CreateVolumeRe
         volume_content_source: claim.want.source.as_ref().map(Source::told),
         accessibility_requirements: topology.then(|| cx.facts().topology()).flatten(),
         mutable_parameters: filled(cx, claim, &config.mutable_parameters)?,
-        ..Default::default()
     })
 }
 

@@ -1,7 +1,7 @@
 //! What a stranger does to the paths of a volume: something else is mounted there
 //! beforehand, or its mount is taken away behind the driver's back.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use csi_proto::rpc;
 use csi_proto::v1;
@@ -260,20 +260,20 @@ impl Volume<'_> {
         self.with(|claim| claim.devices.last().map(|device| device.backing.clone()))
     }
 
-    /// The loop devices that carry this image now, in words.
-    pub fn devices_of(&self, image: &std::path::Path) -> Vec<String> {
-        let all = node::loops().unwrap_or_default();
-        let carries = |device: &&LoopDevice| device.backing == image;
-        let found: Vec<_> = all.iter().filter(carries).cloned().collect();
-        // Should it stay, it is this check's to take away.
-        self.with(|claim| {
-            for device in &found {
-                if !claim.devices.iter().any(|known| known.id == device.id) {
-                    claim.devices.push(device.clone());
-                }
-            }
-        });
-        found.iter().map(super::negate::device_words).collect()
+    /// The loop devices that carry this image now.
+    pub fn devices_of(&self, image: &Path) -> Vec<LoopDevice> {
+        let mut all = node::loops().unwrap_or_default();
+        all.retain(|device| device.backing == image);
+        all
+    }
+
+    /// Those that came since, in words. Should one stay, it is this check's to take
+    /// away.
+    pub fn new_devices_of(&self, image: &Path, before: &[LoopDevice]) -> Vec<String> {
+        let mut new = self.devices_of(image);
+        new.retain(|device| !before.iter().any(|known| known.id == device.id));
+        self.with(|claim| claim.devices.extend(new.iter().cloned()));
+        new.iter().map(super::negate::device_words).collect()
     }
 }
 
@@ -354,7 +354,7 @@ impl Drop for Misled {
 }
 
 /// Replaces a link in one step.
-fn lead(link: &std::path::Path, to: &std::path::Path) -> std::io::Result<()> {
+fn lead(link: &Path, to: &Path) -> std::io::Result<()> {
     let mut aside = link.as_os_str().to_owned();
     aside.push(".csi-conformance");
     std::os::unix::fs::symlink(to, &aside)?;

@@ -9,26 +9,25 @@
 //! opened before: nothing of ours ever waits for it. When we die, `/dev/fuse` is
 //! closed with us, and everybody who waits gets an error.
 
+mod file;
+
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
-use fuser::{
-    BsdFileFlags, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, INodeNo,
-    LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen,
-    ReplyWrite, Request, SessionACL, TimeOrNow, WriteFlags,
-};
-use nix::fcntl::{FallocateFlags, PosixFadviseAdvice, fallocate, posix_fadvise};
+use fuser::{Config, Errno, ReplyData, ReplyEmpty, ReplyWrite, SessionACL};
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::unistd::{Whence, lseek64};
 
+use self::file::OneFile;
+use super::identity::FileIdentity;
 use super::journal::{Entry, Journal};
-use crate::node::{DiskId, LoopDevice, MountTable, loops, process};
+use crate::node::{LoopDevice, MountTable, loops, process};
 
 /// How a disk is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -51,7 +50,6 @@ pub enum Mood {
 pub struct Disk {
     shared: Arc<Shared>,
     lifted: Mutex<bool>,
-    journal: Option<Arc<Journal>>,
     entries: Vec<Entry>,
 }
 
@@ -59,12 +57,17 @@ pub struct Disk {
 struct Shared {
     image: File,
     path: PathBuf,
+    journal: Option<Arc<Journal>>,
+    /// The one file, as a loop device names it.
+    file: OnceLock<FileIdentity>,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     mood: Mood,
+    /// It was opened, and the loop device that did so is not in the journal yet.
+    opened: bool,
     /// Who waits while it hangs.
     waiting: Vec<Waiting>,
     /// When it was last made well again.
@@ -73,8 +76,6 @@ struct State {
     asked: u64,
     /// It was written to, or about to be formatted, while it could not be read.
     written: bool,
-    /// The loop devices through which it was asked while it was ill.
-    seen: Vec<DiskId>,
 }
 
 #[derive(Debug)]
@@ -101,6 +102,8 @@ impl Disk {
         let shared = Arc::new(Shared {
             image,
             path: path.to_owned(),
+            journal: journal.clone(),
+            file: OnceLock::new(),
             state: Mutex::default(),
         });
         let fuse = File::options().read(true).write(true).open("/dev/fuse")?;
@@ -127,7 +130,6 @@ impl Disk {
         let mut disk = Self {
             shared: shared.clone(),
             lifted: Mutex::new(false),
-            journal: journal.clone(),
             entries: Vec::new(),
         };
         let file = OneFile(shared);
@@ -139,10 +141,8 @@ impl Disk {
         let made = Entry::mount_at(path);
         write(&made)?;
         disk.entries.push(made);
-        // The loop devices on it go with it.
-        let on_it = Entry::scratch_at(path)?;
-        write(&on_it)?;
-        disk.entries.push(on_it);
+        let file = FileIdentity::of(File::open(path)?)?;
+        let _ = disk.shared.file.set(file);
         Ok(disk)
     }
 
@@ -196,11 +196,6 @@ impl Disk {
         self.shared.state().written
     }
 
-    /// The loop devices through which it was asked while it was ill.
-    pub fn seen(&self) -> Vec<DiskId> {
-        self.shared.state().seen.clone()
-    }
-
     /// Lets the kernel forget what it keeps of the loop devices on it and need not
     /// keep. Blocks, and is not to be called while the disk hangs.
     pub fn forget_cached(&self) {
@@ -244,7 +239,7 @@ impl Disk {
             }
         }
         *lifted = true;
-        if let Some(journal) = &self.journal {
+        if let Some(journal) = &self.shared.journal {
             for entry in &self.entries {
                 journal.gone(entry).map_err(io::Error::other)?;
             }
@@ -281,17 +276,34 @@ impl Shared {
         all
     }
 
+    /// Writes the loop devices down that are attached to it, for the next run, should
+    /// this one be killed; whether there is one.
+    fn writes_down_devices(&self) -> bool {
+        let devices = self.devices();
+        for device in &devices {
+            if let (Some(journal), Some(file), Some(diskseq)) =
+                (&self.journal, self.file.get(), device.id.diskseq)
+                && let Err(error) = journal.write(&Entry::Loop {
+                    number: device.number,
+                    diskseq,
+                    backing: device.backing.clone(),
+                    file: *file,
+                })
+            {
+                tracing::warn!(%error, "a loop device is not in the journal");
+            }
+        }
+        !devices.is_empty()
+    }
+
     fn now(&self, writes: bool) -> Now {
         let mut state = self.state();
+        if state.opened {
+            state.opened = !self.writes_down_devices();
+        }
         if state.mood != Mood::Well {
             state.asked += 1;
-            let on_us = self.devices();
-            for device in &on_us {
-                if !state.seen.contains(&device.id) {
-                    state.seen.push(device.id);
-                }
-            }
-            if state.mood == Mood::Unreadable && (writes || is_being_formatted(&on_us)) {
+            if state.mood == Mood::Unreadable && (writes || is_being_formatted(&self.devices())) {
                 state.written = true;
                 state.mood = Mood::Well;
                 state.healed = Some(Instant::now());
@@ -355,36 +367,6 @@ impl Shared {
             },
         }
     }
-
-    fn attributes(&self) -> io::Result<FileAttr> {
-        let found = self.image.metadata()?;
-        let then = |time: io::Result<SystemTime>| time.unwrap_or(SystemTime::UNIX_EPOCH);
-        Ok(FileAttr {
-            ino: INodeNo::ROOT,
-            size: found.len(),
-            blocks: found.blocks(),
-            atime: then(found.accessed()),
-            mtime: then(found.modified()),
-            ctime: then(found.modified()),
-            crtime: SystemTime::UNIX_EPOCH,
-            kind: FileType::RegularFile,
-            perm: u16::try_from(found.mode() & 0o7777).unwrap_or(0o600),
-            nlink: 1,
-            uid: found.uid(),
-            gid: found.gid(),
-            rdev: 0,
-            blksize: 4096,
-            flags: 0,
-        })
-    }
-
-    fn tell(&self, reply: ReplyAttr) {
-        match self.attributes() {
-            // Never kept: the image may be made longer beneath us.
-            Ok(attributes) => reply.attr(&Duration::ZERO, &attributes),
-            Err(error) => reply.error(error.into()),
-        }
-    }
 }
 
 /// Whether some mkfs has one of these devices among its arguments.
@@ -396,127 +378,4 @@ fn is_being_formatted(devices: &[LoopDevice]) -> bool {
         let program = program.unwrap_or_default().to_string_lossy();
         program.starts_with("mkfs") || program.starts_with("mke2fs")
     })
-}
-
-/// The file system: its root is the one file.
-struct OneFile(Arc<Shared>);
-
-impl Filesystem for OneFile {
-    fn lookup(&self, _: &Request, _: INodeNo, _: &OsStr, reply: ReplyEntry) {
-        reply.error(Errno::ENOTDIR);
-    }
-
-    fn getattr(&self, _: &Request, _: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        self.0.tell(reply);
-    }
-
-    fn setattr(
-        &self,
-        _: &Request,
-        _: INodeNo,
-        _: Option<u32>,
-        _: Option<u32>,
-        _: Option<u32>,
-        size: Option<u64>,
-        _: Option<TimeOrNow>,
-        _: Option<TimeOrNow>,
-        _: Option<SystemTime>,
-        _: Option<FileHandle>,
-        _: Option<SystemTime>,
-        _: Option<SystemTime>,
-        _: Option<SystemTime>,
-        _: Option<BsdFileFlags>,
-        reply: ReplyAttr,
-    ) {
-        match size.map_or(Ok(()), |size| self.0.image.set_len(size)) {
-            Ok(()) => self.0.tell(reply),
-            Err(error) => reply.error(error.into()),
-        }
-    }
-
-    fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
-        // Nothing is cached: each read and write comes to us.
-        reply.opened(FileHandle(0), FopenFlags::FOPEN_DIRECT_IO);
-    }
-
-    fn read(
-        &self,
-        _: &Request,
-        _: INodeNo,
-        _: FileHandle,
-        offset: u64,
-        size: u32,
-        _: OpenFlags,
-        _: Option<LockOwner>,
-        reply: ReplyData,
-    ) {
-        self.0.read(offset, size, reply);
-    }
-
-    fn write(
-        &self,
-        _: &Request,
-        _: INodeNo,
-        _: FileHandle,
-        offset: u64,
-        data: &[u8],
-        _: WriteFlags,
-        _: OpenFlags,
-        _: Option<LockOwner>,
-        reply: ReplyWrite,
-    ) {
-        self.0.write(offset, data, reply);
-    }
-
-    fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
-        reply.ok();
-    }
-
-    fn fsync(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
-        // What we wrote is in the image; to survive the machine is not asked of it. It is
-        // answered while the disk hangs too: the kernel asks while it attaches a device.
-        match self.0.state().mood {
-            Mood::Fails => reply.error(Errno::EIO),
-            Mood::Well | Mood::Unreadable | Mood::Hangs => reply.ok(),
-        }
-    }
-
-    fn fallocate(
-        &self,
-        _: &Request,
-        _: INodeNo,
-        _: FileHandle,
-        offset: u64,
-        length: u64,
-        mode: i32,
-        reply: ReplyEmpty,
-    ) {
-        self.0.other(reply, || {
-            let place = |n: u64| i64::try_from(n).map_err(io::Error::other);
-            let mode = FallocateFlags::from_bits_truncate(mode);
-            fallocate(self.0.image.as_fd(), mode, place(offset)?, place(length)?)?;
-            Ok(())
-        });
-    }
-
-    fn lseek(
-        &self,
-        _: &Request,
-        _: INodeNo,
-        _: FileHandle,
-        offset: i64,
-        whence: i32,
-        reply: ReplyLseek,
-    ) {
-        let whence = match whence {
-            libc::SEEK_DATA => Whence::SeekData,
-            libc::SEEK_HOLE => Whence::SeekHole,
-            _ => return reply.error(Errno::ENOSYS),
-        };
-        // Nobody else uses the place of this descriptor.
-        match lseek64(self.0.image.as_fd(), offset, whence) {
-            Ok(found) => reply.offset(found),
-            Err(error) => reply.error(io::Error::from(error).into()),
-        }
-    }
 }

@@ -140,12 +140,17 @@ fn clear(number: u32, diskseq: u64, file: FileIdentity) -> Result<Option<&'stati
     let mut seen = 0_u64;
     // SAFETY: the kernel writes one 64-bit number.
     Errno::result(unsafe { libc::ioctl(fd, BLKGETDISKSEQ, &raw mut seen) })?;
-    let info = status(&device)?;
     if seen != diskseq {
         return Ok(Some(ANOTHER));
     }
-    if (info.lo_device, info.lo_inode) != (file.dev, file.ino) {
-        return Ok(Some("another file is behind it now"));
+    match status(&device) {
+        Ok(info) if (info.lo_device, info.lo_inode) != (file.dev, file.ino) => {
+            return Ok(Some("another file is behind it now"));
+        }
+        // Its file is on a FUSE file system that is served no more: that of a disk of
+        // ours. The sequence number alone tells whose it is.
+        Ok(_) | Err(Errno::ENOTCONN) => {}
+        Err(error) => return Err(error),
     }
     // SAFETY: takes no argument.
     Errno::result(unsafe { libc::ioctl(fd, LOOP_CLR_FD.into(), 0) })?;

@@ -61,7 +61,7 @@ impl Tools {
     pub fn fail(&self) -> io::Result<Failing<'_>> {
         // What failed before was another's.
         match fs::remove_file(self.0.join(FAILED)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => File::create(self.0.join(FAIL)).map(|_| Failing(&self.0)),
         }
     }

@@ -86,6 +86,11 @@ fn strength(check: &Settled) -> String {
     }
 }
 
+/// Both as words: `MUST`, `spec`.
+pub(super) fn strength_words(of: Level, basis: Basis) -> (&'static str, &'static str) {
+    (level(of), source(basis))
+}
+
 fn level(level: Level) -> &'static str {
     match level {
         Level::Must => "MUST",

@@ -1,6 +1,7 @@
 //! `report.json`: written whole or not at all, and read back.
 
 use super::Report;
+use crate::check::LedgerEntry;
 use serde::Deserialize;
 use std::fs::Permissions;
 use std::io::Write as _;
@@ -27,6 +28,8 @@ pub enum WriteError {
         id: String,
         source: serde_json::Error,
     },
+    #[error("cannot put the report into {format}: {why}")]
+    Form { format: &'static str, why: String },
     #[error("cannot write {}: {source}", path.display())]
     Write {
         path: PathBuf,
@@ -64,19 +67,22 @@ pub enum ReadError {
 ///
 /// The folder cannot be made, or the file cannot be written there.
 pub fn write(dir: &Path, report: &Report) -> Result<PathBuf, WriteError> {
-    let path = dir.join(FILE_NAME);
-    let bytes = encode(report)?;
+    put(dir, FILE_NAME, &encode(report)?)
+}
+
+/// Puts a file of a report into its folder, whole or not at all.
+pub(super) fn put(dir: &Path, name: &str, bytes: &[u8]) -> Result<PathBuf, WriteError> {
+    let path = dir.join(name);
     std::fs::create_dir_all(dir).map_err(|source| WriteError::MakeDir {
         dir: dir.to_owned(),
         source,
     })?;
     let written = tempfile::Builder::new()
         .prefix(".report-")
-        .suffix(".json")
         // A report is there to be read, also by those who are not root.
         .permissions(Permissions::from_mode(0o644))
         .tempfile_in(dir)
-        .and_then(|mut file| file.write_all(&bytes).map(|()| file))
+        .and_then(|mut file| file.write_all(bytes).map(|()| file))
         .and_then(|file| file.persist(&path).map_err(|refused| refused.error));
     match written {
         Ok(_) => Ok(path),
@@ -85,13 +91,13 @@ pub fn write(dir: &Path, report: &Report) -> Result<PathBuf, WriteError> {
 }
 
 fn encode(report: &Report) -> Result<Vec<u8>, WriteError> {
-    let encoded = if report.checks.is_sorted_by(|a, b| a.id <= b.id) {
-        serde_json::to_vec_pretty(report)
-    } else {
-        let mut sorted = report.clone();
-        sorted.checks.sort_by(|a, b| a.id.cmp(&b.id));
-        serde_json::to_vec_pretty(&sorted)
-    };
+    let mut sorted = report.clone();
+    sorted.checks.sort_by(|a, b| a.id.cmp(&b.id));
+    sorted.ledger.sort_by(|a, b| {
+        let key = |of: &LedgerEntry| (of.check.clone(), of.what.clone(), of.object.clone());
+        key(a).cmp(&key(b))
+    });
+    let encoded = serde_json::to_vec_pretty(&sorted);
     let mut bytes = encoded.map_err(|source| WriteError::Encode {
         id: report.driver.name.clone(),
         source,

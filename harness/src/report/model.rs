@@ -106,6 +106,10 @@ pub struct Report {
     pub host: HostInfo,
     /// What was asked and what could be seen.
     pub scope: Scope,
+    /// The command that runs one check again, with its id put behind it; empty
+    /// where nobody said.
+    #[serde(default)]
+    pub rerun: String,
     /// Milliseconds since the epoch.
     pub started_at_ms: u64,
     /// Milliseconds.

@@ -43,7 +43,7 @@ impl Ways {
 }
 
 /// The id as a shell takes it: the brackets of a case are a pattern to a shell.
-fn quoted(id: &str) -> String {
+pub(super) fn quoted(id: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.,:/=".contains(&b);
     if id.bytes().all(plain) {
         id.to_owned()
@@ -85,11 +85,11 @@ pub fn summary(report: &Report, ways: &Ways, width: usize) -> String {
 }
 
 /// The id of a check without its case.
-fn base(id: &str) -> &str {
+pub(super) fn base(id: &str) -> &str {
     id.split('[').next().unwrap_or(id)
 }
 
-fn of(report: &Report, outcome: Outcome) -> impl Iterator<Item = &Settled> {
+pub(super) fn of(report: &Report, outcome: Outcome) -> impl Iterator<Item = &Settled> {
     let mut checks: Vec<&Settled> = report
         .checks
         .iter()

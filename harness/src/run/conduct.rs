@@ -93,6 +93,7 @@ pub async fn conduct(
         suite: request.suite,
         host: host_info(),
         scope,
+        rerun: String::new(),
         started_at_ms,
         duration_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
         calls,

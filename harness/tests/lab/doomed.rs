@@ -24,6 +24,7 @@ pub(crate) fn play(role: &str) -> ExitCode {
         "foreign" => foreign(&folder),
         "built-in" => built_in(&folder),
         "scratch" => scratch(&folder),
+        "disk" => crate::disks::doomed(&folder),
         _ => Err(format!("no such role: {role}").into()),
     };
     match played {
@@ -52,7 +53,7 @@ pub(crate) fn start(role: &str, folder: &Path) -> Result<Child, Failed> {
     Ok(child)
 }
 
-fn wait_for_death() -> Tried {
+pub(crate) fn wait_for_death() -> Tried {
     std::io::stdout().write_all(b"ready")?;
     std::io::stdout().flush()?;
     // Killed here; or the test itself was, and closed its end of the pipe.
@@ -63,6 +64,11 @@ fn wait_for_death() -> Tried {
 /// A loop device on a new file of 8 MiB.
 pub(crate) fn loop_on(file: &Path) -> Result<u32, Failed> {
     fs::File::create(file)?.set_len(8 << 20)?;
+    loop_over(file)
+}
+
+/// A loop device on this file.
+pub(crate) fn loop_over(file: &Path) -> Result<u32, Failed> {
     let output = Command::new("losetup")
         .args(["--find", "--show"])
         .arg(file)

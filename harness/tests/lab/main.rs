@@ -1,5 +1,6 @@
 //! The lab for real: mounts, loop devices, processes. Needs root.
 
+mod disks;
 mod doomed;
 mod killed;
 mod paths;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         removal::TESTS,
         paths::TESTS,
         killed::TESTS,
+        disks::TESTS,
         processes::TESTS,
     ]
     .concat();

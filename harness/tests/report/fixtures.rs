@@ -313,6 +313,7 @@ pub(crate) fn report() -> Report {
             selected: checks.len(),
             ..Scope::default()
         },
+        rerun: "csi-conformance run --endpoint unix:///run/csi/csi.sock --exact".to_owned(),
         started_at_ms: 1_790_000_000_000,
         duration_ms: 74_300,
         calls: 240,

@@ -76,12 +76,13 @@ async fn holds_no_device(cx: &Cx) -> Checked {
     };
     volume.wants_flags(WRONG);
     let staged = volume.to_stage().await?;
+    let before = volume.devices_of(&image);
     if staged.send_stage(staged.stage_request()).await?.is_ok() {
         return Err(Stop::not_offered(
             "a refusal of mount flags that no file system knows",
         ));
     }
-    let held = volume.devices_of(&image);
+    let held = volume.new_devices_of(&image, &before);
     let mounted = staged.mount_left("after the refusal").await?;
     let unstaged = staged.unstage().await;
     unstaged.map_err(|stop| stop.is_a_finding("after a stage that was refused"))?;

@@ -34,6 +34,25 @@ file systems, paths, volumes that exist, known failures.
 Exit codes: 0 nothing found, and the verdict is at least what --require asks; 1 nonconformant;
 2 unknown, or less than required; 3 the setup or the input is wrong; 4 nothing ran.";
 
+const REPORT_HELP: &str = "\
+What `run` writes as well, beside report.json:
+  report.html   for people: verdict, requirements, each finding with its timeline; one file
+  summary.md    for a job summary or a comment: short, the whole folded below
+  junit.xml     for a CI: one test case a check
+  badge.json    for shields.io: https://img.shields.io/endpoint?url=...
+  events.jsonl  the whole run, one event a line; one that is there is kept
+
+Exit codes: 0 written; 3 the report cannot be read or written.";
+
+const COMPARE_HELP: &str = "\
+Told are findings that are new (or graver), findings that are gone, what was checked and is
+not any more, and what takes twice as long and at least one second longer.
+
+Example:
+  csi-conformance compare main-report csi-conformance-report >> $GITHUB_STEP_SUMMARY
+
+Exit codes: 0 nothing is worse; 1 new findings; 2 less was checked; 3 a report cannot be read.";
+
 const AUDIT_HELP: &str = "\
 What is looked for below the kubelet's folder:
   device-gone        a mount whose device the kernel no longer has
@@ -85,6 +104,12 @@ pub(super) enum Command {
     Driver(DriverArgs),
     /// What this host can do, and which checks are lost without the rest
     Doctor,
+    /// Make everything else from a report.json: HTML, JUnit, Markdown, badge
+    #[command(after_help = REPORT_HELP)]
+    Report(ReportArgs),
+    /// What has changed from one report to another, as Markdown
+    #[command(after_help = COMPARE_HELP)]
+    Compare(CompareArgs),
     /// What is wrong on a living node, below the kubelet's folder; without any driver
     #[command(after_help = AUDIT_HELP)]
     Audit(AuditArgs),
@@ -136,7 +161,7 @@ pub(super) struct RunArgs {
     /// The configuration, in place of csi-conformance.yaml in the working directory
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
-    /// Where report.json is written [default: csi-conformance-report]
+    /// Where report.json, report.html and all else are written [default: csi-conformance-report]
     #[arg(long, value_name = "DIR")]
     pub(super) report_dir: Option<PathBuf>,
     /// How many checks run side by side [default: 8]
@@ -256,6 +281,23 @@ pub(super) struct ServeArgs {
     /// The calls that can go wrong, and how
     #[arg(long)]
     pub(super) list_mutations: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct ReportArgs {
+    /// The folder with report.json in it
+    #[arg(value_name = "DIR")]
+    pub(super) dir: PathBuf,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct CompareArgs {
+    /// A report.json, or the folder with it
+    #[arg(value_name = "OLD")]
+    pub(super) old: PathBuf,
+    /// A later one
+    #[arg(value_name = "NEW")]
+    pub(super) new: PathBuf,
 }
 
 #[derive(Debug, Clone, Args)]

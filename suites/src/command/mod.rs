@@ -11,11 +11,13 @@
 mod args;
 mod audit;
 mod clean;
+mod compare;
 mod doctor;
 mod driver;
 mod explain;
 mod list;
 mod plan;
+mod report;
 mod run;
 mod screen;
 mod show;
@@ -44,6 +46,8 @@ pub fn main() -> ExitCode {
         Some(Command::Explain(args)) => explain::explain(&args),
         Some(Command::Driver(args)) => driver::driver(args),
         Some(Command::Doctor) => doctor::doctor(),
+        Some(Command::Report(args)) => report::report(&args),
+        Some(Command::Compare(args)) => compare::compare(&args),
         Some(Command::Audit(args)) => audit::audit(&args),
         Some(Command::Clean(args)) => clean::clean(&args),
     };

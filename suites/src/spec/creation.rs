@@ -58,12 +58,12 @@ clause!(
 );
 clause!(
     CONTROLLER_CREATE_LIMIT_KEPT,
-    "controller.create.limit_kept",
+    "controller.create.capacity_limit",
     Must,
     Specification,
     "CreateVolume",
     "createvolume",
-    "capacity_bytes does not exceed limit_bytes; where no size lies in the range, the call fails with OUT_OF_RANGE."
+    "The volume is never larger than limit_bytes: where no size lies in the range, the call fails with OUT_OF_RANGE."
 );
 clause!(
     CONTROLLER_DELETE_SNAPSHOTS_SURVIVE,

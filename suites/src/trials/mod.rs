@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use csi_harness::check::{Outcome, Settled};
-use csi_harness::report::{json, safe};
+use csi_harness::report::{folder, safe};
 use csi_harness::run::{Plan, Request, Selection};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
@@ -74,7 +74,7 @@ pub(crate) fn run(
     {
         eprintln!("{}", rendered(check));
     }
-    let path = json::write(&dir, &report).map_err(Wrong::from)?;
+    let path = folder::write(&dir, &report).map_err(Wrong::from)?;
     eprintln!("{}", closing(&report, &path));
     Ok(conclusion.exit_code())
 }

@@ -18,6 +18,7 @@ pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
     vec![
         world.root_trial("runs::nothing_found_is_0", nothing_found),
         world.root_trial("runs::a_finding_is_1", a_finding),
+        world.root_trial("runs::reports_and_what_changed", reports),
         world.root_trial("runs::less_than_required_is_2", less_than_required),
         world.root_trial("runs::nothing_ran_is_4", nothing_ran),
         world.root_trial("runs::an_endpoint_of_another", an_endpoint_of_another),
@@ -119,6 +120,64 @@ fn a_finding(place: &Place) -> Tested {
     )?;
     assert_eq!(report(place)?.verdict, Verdict::Nonconformant);
     Ok(())
+}
+
+/// A run without the finding and one with it: both have all files, and what is made
+/// from report.json later is the same.
+fn reports(place: &Place) -> Tested {
+    let run = |dir: &str, defects: &[&str], code| -> Tested {
+        let filter = "node-publish.read-only-takes-no-write[ext4]";
+        let words = [
+            "run",
+            "--driver",
+            "loop",
+            "--exact",
+            filter,
+            "--report-dir",
+            dir,
+        ];
+        let ended = place.run(words.iter().chain(defects))?.code(code)?;
+        left_nothing(place, ended).map(drop)
+    };
+    run("old", &[], 0)?;
+    run("new", &["--defect", "readonly-flag-ignored"], 1)?;
+
+    let read = |name: &str| fs::read_to_string(place.path.join("new").join(name));
+    let events = read("events.jsonl")?;
+    for event in ["started", "check_started", "call", "check_settled", "ended"] {
+        has(&events, &[&format!("{{\"event\":\"{event}\"")])?;
+    }
+    has(&read("badge.json")?, &["nonconformant"])?;
+    has(
+        &read("junit.xml")?,
+        &["failures=\"1\"", "node-publish.read-only"],
+    )?;
+    let page = read("report.html")?;
+    has(&page, &["<svg", "--defect readonly-flag-ignored --exact"])?;
+    let summary = read("summary.md")?;
+    for name in ["report.html", "junit.xml", "summary.md", "badge.json"] {
+        fs::remove_file(place.path.join("new").join(name))?;
+    }
+    let told = place.run(["report", "new"])?.code(0)?.out;
+    has(&told, &["new/report.html", "new/events.jsonl"])?;
+    assert_eq!((read("report.html")?, read("summary.md")?), (page, summary));
+    assert_eq!(read("events.jsonl")?, events, "they are those of the run");
+
+    let worse = place.run(["compare", "old", "new"])?.code(1)?.out;
+    has(
+        &worse,
+        &[
+            "# 1 new finding",
+            "node-publish.read-only-takes-no-write[ext4]",
+        ],
+    )?;
+    let better = place
+        .run(["compare", "new", "old/report.json"])?
+        .code(0)?
+        .out;
+    has(&better, &["# 1 gone finding"])?;
+    place.run(["compare", "old", "nowhere"])?.refused()?;
+    place.run(["report", "nowhere"])?.refused().map(drop)
 }
 
 fn less_than_required(place: &Place) -> Tested {

@@ -22,7 +22,8 @@ pub(crate) const ROWS: &[Row] = &[
     caught(
         "device-alias-trusted",
         &[("stranger.device-alias-is-not-trusted", Fail)],
-        &[],
+        // Whose device it is that it attached there, it cannot tell any more.
+        &["driver.leaves-nothing"],
     ),
     caught(
         "estale-blocks-unpublish",
