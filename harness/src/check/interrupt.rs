@@ -295,7 +295,6 @@ impl Cx {
         let drivers = drivers.filter(|most| *most > 0);
         let drivers = drivers.and_then(|most| usize::try_from(most).ok());
         let users = self.session.config().max_volumes;
-        let users = users.and_then(|most| usize::try_from(most).ok());
         [drivers, users]
             .into_iter()
             .flatten()
