@@ -44,9 +44,12 @@ const CALLS: usize = 6;
 const LAST: f64 = 1.8;
 /// How long a driver stands still.
 const STANDSTILL: Duration = Duration::from_millis(100);
-/// How long other refusals than that the driver is busy are not believed: what was
-/// interrupted may be in its own way for a moment.
+/// How long other refusals than that the driver is busy are not believed, at least:
+/// what was interrupted may be in its own way for a moment. It is longer for a driver
+/// that is given more time for its calls.
 const INSISTING: Duration = Duration::from_secs(3);
+/// What part of a deadline that is.
+const OF_THE_DEADLINE: u32 = 12;
 
 impl Cx {
     /// Asks once, in this way. What is answered, if anything is, does not count.
@@ -84,7 +87,8 @@ impl Cx {
         request: &R::Request,
         is_as_good: impl Fn(Code) -> bool,
     ) -> Result<Asked<R::Response>, Stop> {
-        let mut patience = Patience::brisk(self.session.client.deadline(R::NAME));
+        let deadline = self.session.client.deadline(R::NAME);
+        let mut patience = Patience::brisk(deadline);
         let mut insisting = None;
         loop {
             let asked = self.ask::<R>(request).await?;
@@ -100,7 +104,9 @@ impl Cx {
                     again
                 }
                 false => {
-                    let insisting = insisting.get_or_insert_with(|| Patience::brisk(INSISTING));
+                    let insisting = insisting.get_or_insert_with(|| {
+                        Patience::brisk(INSISTING.max(deadline / OF_THE_DEADLINE))
+                    });
                     insisting.wait().await
                 }
             };
@@ -266,25 +272,32 @@ impl Cx {
         match lacking {
             Some(lacking) if kinds.is_empty() => Err(lacking),
             None if kinds.is_empty() => Err(Stop::no_host("CAP_SYS_RESOURCE")),
-            _ => Ok(kinds),
+            _ => {
+                kinds.truncate(self.at_once().max(1));
+                Ok(kinds)
+            }
         }
     }
 
-    /// How many calls can be made side by side, with a volume for each.
+    /// How many calls can be made side by side, with a volume for each. Of the user's
+    /// own volumes we have only those that went their way: others may hold the rest.
     fn calls_for(&self, undisturbed: &[(Volume<'_>, Duration)]) -> usize {
-        let facts = self.facts();
-        let info = facts.node_info.as_ref();
-        let on_the_node = info
-            .map(|info| info.max_volumes_per_node)
-            .filter(|most| *most > 0);
-        let on_the_node = on_the_node.and_then(|most| usize::try_from(most).ok());
+        let given = self.facts().given(None).map(|_| undisturbed.len());
+        given
+            .into_iter()
+            .fold(CALLS.min(self.at_once()), usize::min)
+    }
+
+    /// How many volumes the node takes at once, as the driver says or the user.
+    fn at_once(&self) -> usize {
+        let info = self.facts().node_info.as_ref();
+        let drivers = info.map(|info| info.max_volumes_per_node);
+        let drivers = drivers.filter(|most| *most > 0);
+        let drivers = drivers.and_then(|most| usize::try_from(most).ok());
         let users = self.session.config().max_volumes;
-        let users = users.and_then(|most| usize::try_from(most).ok());
-        // Of the user's own volumes only those that we have: others may hold the rest.
-        let given = facts.given(None).map(|_| undisturbed.len());
-        [on_the_node, users, given]
+        [drivers, users]
             .into_iter()
             .flatten()
-            .fold(CALLS, usize::min)
+            .fold(usize::MAX, usize::min)
     }
 }

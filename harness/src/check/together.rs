@@ -1,32 +1,27 @@
 //! Several things at once.
 
-use std::pin::Pin;
 use std::task::Poll;
 
 use super::stop::Stop;
 
 /// All of them at once, each to its end, in their order.
 pub async fn together<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
-    let mut running: Vec<(Pin<Box<F>>, Option<F::Output>)> = futures
-        .into_iter()
-        .map(|future| (Box::pin(future), None))
-        .collect();
+    let mut running: Vec<_> = futures.into_iter().map(Box::pin).collect();
+    let mut outputs: Vec<_> = running.iter().map(|_| None).collect();
     std::future::poll_fn(|waker| {
-        for (future, output) in running.iter_mut().filter(|(_, output)| output.is_none()) {
+        let pending = running.iter_mut().zip(&mut outputs);
+        for (future, output) in pending.filter(|(_, output)| output.is_none()) {
             if let Poll::Ready(ready) = future.as_mut().poll(waker) {
                 *output = Some(ready);
             }
         }
-        match running.iter().all(|(_, output)| output.is_some()) {
+        match outputs.iter().all(Option::is_some) {
             true => Poll::Ready(()),
             false => Poll::Pending,
         }
     })
     .await;
-    running
-        .into_iter()
-        .filter_map(|(_, output)| output)
-        .collect()
+    outputs.into_iter().flatten().collect()
 }
 
 /// The same of each of these things, at once. What turns out not to be offered is

@@ -56,7 +56,7 @@ fn name_it(
     name: &str,
     patience: &Patience,
 ) -> Result<Volume, Status> {
-    std::thread::sleep(std::time::Duration::from_millis(50));
+    std::thread::sleep(std::time::Duration::from_millis(200));
     if patience.over().is_some() {
         return Err(Status::cancelled("the caller has given up"));
     }

@@ -70,7 +70,7 @@ pub(super) fn publish(
     if late {
         plan.carry_out(driver, &volume)?;
         // Long enough to be killed in.
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        std::thread::sleep(std::time::Duration::from_millis(200));
     }
     driver.store.update(id, |volume| {
         volume.targets.insert(target.clone(), wanted.clone());

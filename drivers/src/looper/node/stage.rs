@@ -56,7 +56,7 @@ pub(super) fn stage(
     })?;
     if driver.defects.has(Defect::CANCELLED_WORK_CONTINUES) {
         // As with a large disk: long enough for its caller to give up.
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        std::thread::sleep(std::time::Duration::from_millis(400));
     }
     let read_only = attachment.readonly;
     attach(driver, &volume, &capability, &path, read_only)

@@ -82,7 +82,7 @@ pub(super) fn publish(
         }
         Ok(()) if late => {
             // Long enough to be killed in.
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::sleep(Duration::from_millis(200));
             record(driver, &target, &wanted)?;
         }
         Ok(()) => {}
