@@ -69,20 +69,36 @@ pub(crate) fn of(calls: &Calls) -> Vec<Mutant> {
 }
 
 /// Parts of the ids of the checks that look at an RPC, at what it undoes, and at what
-/// goes on from its effect. None: all checks do.
+/// goes on from its effect; and of those that own the steps on the way there, since
+/// to all others a step that failed is none of theirs. None: all checks do.
 pub(crate) fn concerned(rpc: &str) -> &'static [&'static str] {
     match rpc {
-        "CreateVolume" => &["-volume.", "node-stage", "node-publish", "driver"],
-        "DeleteVolume" => &["delete-volume", "create-volume", "driver"],
+        "CreateVolume" => &["-volume.", "node-stage.", "node-publish.", "driver."],
+        "DeleteVolume" => &["delete-volume", "create-volume", "driver."],
+        "CreateSnapshot" | "DeleteSnapshot" => &["snapshot", "create-from", "driver."],
         "ControllerPublishVolume" | "ControllerUnpublishVolume" => {
-            &["controller-", "node-stage", "driver"]
+            &["controller-", "node-stage.", "driver.", "driver-restart"]
         }
-        "ControllerExpandVolume" | "NodeExpandVolume" => &["expand", "node-stats", "driver"],
-        "NodeStageVolume" => &["node-stage", "node-publish", "driver"],
-        "NodeUnstageVolume" => &["node-unstage", "node-stage", "driver"],
-        "NodePublishVolume" => &["node-publish", "node-unpublish", "driver"],
-        "NodeUnpublishVolume" => &["node-unpublish", "node-publish", "node-unstage", "driver"],
+        "ControllerExpandVolume" | "NodeExpandVolume" => &["expand", "node-stats", "driver."],
+        "NodeStageVolume" => &["node-stage", "node-publish.", "driver."],
+        "NodeUnstageVolume" => &["node-unstage", "node-stage.", "driver."],
+        "NodePublishVolume" => &["node-publish", "node-unpublish.", "driver."],
+        "NodeUnpublishVolume" => &[
+            "node-unpublish",
+            "node-publish.",
+            "node-unstage.",
+            "driver.",
+        ],
         "NodeGetVolumeStats" => &["node-stats"],
         _ => &[],
+    }
+}
+
+/// The file systems that the first run is content with: none says all of them. Only
+/// some of them can grow on every host.
+pub(crate) fn file_systems(rpc: &str) -> &'static str {
+    match rpc {
+        "ControllerExpandVolume" | "NodeExpandVolume" => "",
+        _ => "volume:\n  file_systems: [ext4]\n",
     }
 }
