@@ -42,6 +42,17 @@ pub(crate) struct Honest {
     pub(crate) red: BTreeSet<String>,
 }
 
+impl Honest {
+    /// An honest driver that nobody has looked at: nothing is found with it.
+    pub(crate) fn of(suite: Suite) -> Self {
+        Self {
+            suite,
+            calls: Calls::new(),
+            red: BTreeSet::new(),
+        }
+    }
+}
+
 /// What came of a mutant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Came {

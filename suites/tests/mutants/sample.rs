@@ -7,7 +7,7 @@ use csi_harness::node::Host;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use crate::equivalent;
-use crate::mutants::{Calls, Mutant, file_systems};
+use crate::mutants::{Mutant, file_systems};
 use crate::pairs;
 use crate::run::{self, Came, Honest, Suite};
 
@@ -59,12 +59,8 @@ pub(crate) fn main() -> ExitCode {
 
 fn is_killed(mutation: &str, filter: &str) -> Result<Completion, Failed> {
     let mutant = Mutant::of(mutation.parse()?);
-    let nothing_red = Honest {
-        suite: Suite::default(),
-        calls: Calls::new(),
-        red: BTreeSet::new(),
-    };
-    match run::run(&mutant, &[filter], file_systems(&mutant.rpc), &nothing_red)? {
+    let honest = Honest::of(Suite::default());
+    match run::run(&mutant, &[filter], file_systems(&mutant.rpc), &honest)? {
         Came::Killed(_) => Ok(Completion::Completed),
         came => Err(came.to_string().into()),
     }
