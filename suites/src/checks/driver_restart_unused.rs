@@ -9,34 +9,49 @@ use crate::spec;
 pub(super) static CHECKS: &[&Check] = &[&CAN_BE_DELETED];
 
 check! {
-    /// A volume that was used and taken back before the driver was killed can be deleted after it.
+    /// A volume can be taken back and deleted although the driver is killed after each step.
     ///
-    /// A driver that did not write down that the volume is used no more believes after
-    /// its restart that it is. It is never deleted then, and no other node gets it.
+    /// A driver that did not write down what it undid believes after its restart that
+    /// the volume is used still. It is never deleted then, and no other node gets it.
     CAN_BE_DELETED = "driver-restart.unused-volumes-can-be-deleted",
     clauses: [spec::GENERAL_RESTART_MID_CALL],
     needs: Need::All(&[CREATES, Need::RESTART]),
     phase: Alone,
-    volumes: 4, least: 1, calls: 60,
+    volumes: 4, least: 1, calls: 90,
     look_at: "which calls write their record: those that undo something too, and before they answer",
     run: can_be_deleted,
 }
 
 async fn can_be_deleted(cx: &Cx) -> Checked {
-    let blame = "after all was taken back, and the driver was killed and started again";
+    let blame = "after the driver was killed and started again at each step of the way back";
     let subjects = cx.prepared(Act::Delete, blame).await?;
+    // It comes back: what is undone from here on is to blame where it does not.
+    cx.restart_driver().await?;
     each(subjects.clone(), |subject| async move {
         let staged = subject.volume().stage().await?;
-        staged.publish("a").await?.unpublish().await?;
-        subject.take_back().await?;
+        staged.publish("a").await?.unpublish().await
+    })
+    .await?;
+    restart(cx, "after NodeUnpublishVolume").await?;
+    each(subjects.clone(), |subject| async move {
+        subject.take_back().await
+    })
+    .await?;
+    restart(cx, "after NodeUnstageVolume").await?;
+    each(subjects.clone(), |subject| async move {
         subject.volume().detach().await
     })
     .await?;
-    cx.restart_driver().await?;
+    restart(cx, "after ControllerUnpublishVolume").await?;
     each(subjects, |subject| async move {
         subject.repeat().await?;
         subject.holds().await
     })
     .await
     .map(drop)
+}
+
+async fn restart(cx: &Cx, when: &str) -> Checked {
+    let restarted = cx.restart_driver().await;
+    restarted.map_err(|stop| stop.is_a_finding(when))
 }
