@@ -34,6 +34,10 @@ pub(crate) const EQUIVALENT: &[(&str, &str)] = &[
         "the record still tells of a mount, and is believed as far as the kernel agrees",
     ),
     (
+        "NodePublishVolume:rename:1=skip",
+        "a mount that no record tells of is known by its device, and taken away",
+    ),
+    (
         "DeleteVolume|DeleteSnapshot:rmdir:1=skip|late",
         "an empty folder stays in the driver's own place, which is no volume's, and goes at \
          its next start",

@@ -78,7 +78,7 @@ const RESTART: &str = "driver-restart.";
 /// to all others a step that failed is none of theirs. None: all checks do.
 pub(crate) fn concerned(rpc: &str) -> &'static [&'static str] {
     match rpc {
-        "CreateVolume" => &["-volume.", "node-stage.", "node-publish.", DRIVER, RESTART],
+        "CreateVolume" => &["volume.", "node-stage.", "node-publish.", DRIVER, RESTART],
         "DeleteVolume" => &["delete-volume", "create-volume", DRIVER, RESTART],
         "CreateSnapshot" | "DeleteSnapshot" => &["snapshot", "create-from", DRIVER],
         "ControllerPublishVolume" | "ControllerUnpublishVolume" => {
