@@ -94,6 +94,7 @@ defects! {
     MOUNT_IN_PRIVATE_NAMESPACE = "mount-in-private-namespace", BOTH: "the driver mounts in a mount namespace of its own, which nobody else sees";
     NEVER_ANSWERS = "never-answers", BOTH: "the first NodePublishVolume that the process sees is never answered";
     NFS_BG_TRUSTED = "nfs-bg-trusted", NFS: "the mount flag bg is passed on, and an exit code of 0 counts as mounted";
+    NFS_IN_PLUGIN_NETNS = "nfs-in-plugin-netns", NFS: "shares are mounted through a network that is the plugin's own, and ends with it";
     NO_PER_VOLUME_LOCK = "no-per-volume-lock", LOOP: "calls for one volume run at once; each stage attaches a loop device of its own";
     PUBLISH_BINDS_UNMOUNTED_STAGING = "publish-binds-unmounted-staging", BOTH: "NodePublishVolume binds the staging folder whether the volume is mounted there or not";
     PUBLISH_TIMEOUT_ABANDONS_MOUNT = "publish-timeout-abandons-mount", NFS: "a mount that takes too long is answered with an error, and its helper goes on";

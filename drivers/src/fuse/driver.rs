@@ -45,6 +45,7 @@ pub(super) type Volumes = BTreeMap<String, Volume>;
 pub(super) struct Driver {
     pub(super) volumes: Records<Volumes>,
     pub(super) node_id: String,
+    /// The program that answers for a mount, and all of its arguments but the last.
     pub(super) daemon: Vec<OsString>,
     defects: Defects,
     folder: PathBuf,
@@ -55,6 +56,8 @@ impl Driver {
     /// Opens the state folder.
     pub(super) fn open(options: &Options) -> Result<Self, ServeError> {
         let folder = options.state_dir.join("volumes");
+        let socket = options.endpoint.path();
+        let socket_folder = socket.parent().unwrap_or(socket).into();
         for path in [&options.state_dir, &folder] {
             file::make_dir(path, 0o700).map_err(StoreError::from)?;
         }
@@ -62,7 +65,7 @@ impl Driver {
         Ok(Self {
             volumes: Records::open(records, |_| ())?,
             node_id: node_id(options.node_id.as_deref())?,
-            daemon: options.daemon.clone(),
+            daemon: [options.daemon.as_slice(), &[socket_folder]].concat(),
             defects: options.defects.clone(),
             folder,
             calls: Calls::new(options.defects.clone(), options.call_delay),

@@ -37,8 +37,8 @@ pub struct Options {
     pub endpoint: Endpoint,
     /// Where volumes and records are kept. Its folder must exist.
     pub state_dir: PathBuf,
-    /// The program, and its first arguments, that calls [`serve_folder`] with the
-    /// folder that is added to them.
+    /// The program, and its first arguments, that calls [`serve_folder`] with two
+    /// folders that are added to them: that of the socket, and that of the volume.
     pub daemon: Vec<OsString>,
     /// What the driver is to do wrong.
     pub defects: Defects,

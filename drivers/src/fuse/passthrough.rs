@@ -21,13 +21,30 @@ use super::files::{Files, attributes, lock};
 /// How long the kernel may remember what it was told: nobody else changes the folder.
 const REMEMBERED: Duration = Duration::from_secs(1);
 
+/// How often, and how often in a row, the folder of the plugin's socket must be
+/// missing before it counts as removed: a plugin that starts may make it anew.
+const LOOKED_FOR: (Duration, u32) = (Duration::from_secs(1), 3);
+
 /// Answers for the files of a mount whose connection is the standard input, until
-/// the mount ends.
+/// the mount ends, or the folder of the plugin's socket is removed: then nobody is
+/// left who could take the mount away.
 ///
 /// # Errors
 ///
 /// The standard input is no such connection, or it breaks.
-pub fn serve_folder(folder: &Path) -> io::Result<()> {
+pub fn serve_folder(folder: &Path, socket_folder: PathBuf) -> io::Result<()> {
+    std::thread::spawn(move || {
+        let mut missing = 0;
+        while missing < LOOKED_FOR.1 {
+            std::thread::sleep(LOOKED_FOR.0);
+            missing = if socket_folder.exists() {
+                0
+            } else {
+                missing + 1
+            };
+        }
+        std::process::exit(0);
+    });
     let connection = io::stdin().as_fd().try_clone_to_owned()?;
     let files = Files::of(folder)?;
     Session::from_fd(files, connection, SessionACL::All, Config::default())?.run()

@@ -18,6 +18,7 @@ mod flags;
 mod identity;
 mod mounting;
 mod node;
+mod relay;
 mod source;
 mod store;
 mod workplace;

@@ -9,6 +9,7 @@ use tonic::Status;
 
 use super::driver::Driver;
 use super::flags::Flags;
+use super::relay;
 use super::source::{Source, is_nfs};
 use super::store::internal;
 use crate::common::patience::{Over, Patience};
@@ -56,6 +57,10 @@ pub(super) fn mount(
         fs_type: flags.fs_type(),
         source: &source.to_string(),
         options: &flags.joined(read_only),
+        through: match driver.defects.has(Defect::NFS_IN_PLUGIN_NETNS) {
+            true => Some(relay::to(source.server()).map_err(|e| Status::internal(e.to_string()))?),
+            false => None,
+        },
     };
     match nfs::mount(&share, target, patience, abandon).map_err(unable)? {
         Ended::Itself(status, _) if status.success() => {}

@@ -32,6 +32,11 @@ pub(super) struct Source {
 }
 
 impl Source {
+    /// The server's name or address.
+    pub(super) fn server(&self) -> &str {
+        &self.server
+    }
+
     /// The source of these parts, or what is wrong with them.
     pub(super) fn new(
         server: &str,

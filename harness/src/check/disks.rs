@@ -283,7 +283,7 @@ impl<'a> Breakable<'a> {
         let (major, minor) = mount.dev();
         let is_ours = |other: &&Mount| places.iter().any(|place| other.point.starts_with(place));
         let all = table.of_device(major, minor);
-        let alone = !all.is_empty() && all.iter().all(|other| is_ours(other));
+        let alone = !all.is_empty() && all.iter().all(is_ours);
         let stops = STOPS.contains(&mount.fs_type.as_str());
         if mount.root != Path::new("/") || !alone || !stops {
             return Err(Stop::not_offered(

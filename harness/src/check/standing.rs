@@ -114,7 +114,7 @@ mod tests {
             ids: ids.to_vec(),
             unique,
         };
-        let judged = |a, b| judge(a, b, "later", "target_path").is_ok();
+        let judged = |a: &Standing, b: &Standing| judge(a, b, "later", "target_path").is_ok();
         let once = standing(&[41], Some(900));
         assert!(judged(&once, &once.clone()));
         assert!(judged(&once, &standing(&[41], None)));

@@ -16,6 +16,7 @@ mod disk_ill;
 mod driver;
 mod driver_killed;
 mod driver_restart;
+mod driver_restart_unused;
 mod driver_watched;
 mod identity;
 mod in_use;
@@ -56,6 +57,7 @@ pub fn all() -> Vec<&'static Check> {
         driver::CHECKS,
         driver_killed::CHECKS,
         driver_restart::CHECKS,
+        driver_restart_unused::CHECKS,
         driver_watched::CHECKS,
         identity::CHECKS,
         in_use::CHECKS,

@@ -232,6 +232,8 @@ pub(super) enum DriverKind {
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct FuseMountArgs {
+    /// The folder of the plugin's socket; without it nobody is left to end the mount
+    pub(super) socket_folder: PathBuf,
     /// The folder whose files are shown; the connection is the standard input
     pub(super) folder: PathBuf,
 }

@@ -1,7 +1,7 @@
 //! `driver loop`, `driver nfs` and `driver fuse`: a driver to practise on, by itself.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use csi_drivers::defect::{self, Defects, Kind};
@@ -11,7 +11,7 @@ use csi_drivers::mutation::{self, Call, How};
 use csi_drivers::nfs;
 use csi_harness::report::table;
 
-use super::args::{DriverArgs, DriverKind, NfsArgs, ServeArgs};
+use super::args::{DriverArgs, DriverKind, FuseMountArgs, NfsArgs, ServeArgs};
 use super::run::log_to_stderr;
 use super::screen::{say, width};
 use crate::wrong::Wrong;
@@ -22,7 +22,7 @@ pub(super) fn driver(args: DriverArgs) -> Result<ExitCode, Wrong> {
         DriverKind::Loop(common) => (Kind::Loop, common),
         DriverKind::Nfs(NfsArgs { serve: common, .. }) => (Kind::Nfs, common),
         DriverKind::Fuse(common) => (Kind::Fuse, common),
-        DriverKind::FuseMount(args) => return mount(&args.folder),
+        DriverKind::FuseMount(args) => return mount(args),
     };
     if common.list_defects {
         let rows = defect::of(kind).map(|d| vec![d.name.to_owned(), d.what.to_owned()]);
@@ -93,9 +93,9 @@ fn daemon() -> Result<Vec<OsString>, Wrong> {
 }
 
 /// Answers for the files of one mount, until it ends.
-fn mount(folder: &Path) -> Result<ExitCode, Wrong> {
-    let served = fuse::serve_folder(folder);
-    served.map_err(|error| Wrong(format!("serve {}: {error}", folder.display())))?;
+fn mount(args: &FuseMountArgs) -> Result<ExitCode, Wrong> {
+    let served = fuse::serve_folder(&args.folder, args.socket_folder.clone());
+    served.map_err(|error| Wrong(format!("serve {}: {error}", args.folder.display())))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -390,34 +390,49 @@ pub(crate) const MORE: &[Row] = &[
     ),
     of(
         Driver::Nfs,
-        &["node-publish.target-is-mounted"],
-        not_yet(
+        &["stranger.at-target"],
+        caught(
             "already-mounted-no-identity-check",
-            "no check mounts another volume at the path first",
+            &[("stranger.at-target-is-not-the-volume", Fail)],
+            &[],
         ),
     ),
     of(
         Driver::Nfs,
-        &["node-unpublish.mount"],
+        &["in-use"],
         not_yet(
             "lazy-umount-hides-busy",
-            "no check asks whether the volume is still in use after an unmount",
+            "whether a share is in use still, no device tells; the loop driver's row has it",
         ),
     ),
     of(
         Driver::Nfs,
-        &["node-publish.target-is-mounted"],
-        not_yet(
+        &["driver.keeps"],
+        caught(
             "secret-in-argv",
-            "no check reads the arguments of what the driver runs",
+            &[
+                ("driver.keeps-canaries", Fail),
+                ("driver.keeps-secrets", Fail),
+            ],
+            &[],
         ),
     ),
     of(
         Driver::NfsStaging,
-        &["node-stage.stages"],
-        not_yet(
+        &["failed-once"],
+        caught(
             "stage-error-dir-then-ok",
-            "no check makes a stage fail once and repeats it",
+            &[("node-stage.failed-once-is-not-ok-later", Fail)],
+            &["node-unstage.failed-once-is-repaired"],
+        ),
+    ),
+    of(
+        Driver::Nfs,
+        &["driver-restart"],
+        caught(
+            "nfs-in-plugin-netns",
+            &[("driver-restart.published-volumes-stay-usable", Warn)],
+            &["driver-restart.*"],
         ),
     ),
     of(

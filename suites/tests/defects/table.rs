@@ -67,6 +67,15 @@ impl Row {
         self.only.is_empty() || self.only.iter().any(late)
     }
 
+    /// Whether the checks of this family (`call-cut.`) are run: all of them are for the
+    /// honest driver, and for a defect those that are to see it.
+    pub(crate) fn meets(&self, family: &str) -> bool {
+        match &self.expect {
+            Expect::Caught { must, .. } => must.iter().any(|(id, _)| id.starts_with(family)),
+            Expect::Clean | Expect::NotYet(_) => true,
+        }
+    }
+
     /// The name of its trial: `nfs/chmod-on-publish`.
     pub(crate) fn name(&self) -> String {
         let defect = match self.defect {

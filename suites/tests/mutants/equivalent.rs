@@ -2,11 +2,51 @@
 
 /// Patterns of mutations, and the reason why nothing outside can tell them. Each part
 /// of `RPC:CALL:N=HOW` is `*`, or words with `|` between them.
-pub(crate) const EQUIVALENT: &[(&str, &str)] = &[(
-    "*:fsync:*=skip|late|twice|wrong-target",
-    "what was flushed and what was not is the same until the machine loses its power, \
+pub(crate) const EQUIVALENT: &[(&str, &str)] = &[
+    (
+        "*:fsync:*=skip|late|twice|wrong-target",
+        "what was flushed and what was not is the same until the machine loses its power, \
          and no check can take that away",
-)];
+    ),
+    (
+        "*:truncate|loop-capacity|growfs|fsck:*=twice",
+        "what has the size already, or is clean already, stays as it is",
+    ),
+    (
+        "NodePublishVolume:mount:2=twice",
+        "the second mount(2) sets flags, and they are set already",
+    ),
+    (
+        "NodeUnpublishVolume|NodeUnstageVolume:umount:*=skip",
+        "the driver looks after each unmount, and unmounts again what it still sees",
+    ),
+    (
+        "NodeUnpublishVolume:umount:1=twice",
+        "all mounts of the volume at the path are to go, and a second unmount takes no other",
+    ),
+    (
+        "NodeUnpublishVolume:loop-clear:1=skip|lie|late",
+        "the device behind a read-only block target goes when the volume is unstaged, and \
+         nobody says that it has to go before",
+    ),
+    (
+        "NodeUnpublishVolume|NodeUnstageVolume:rename:1=skip",
+        "the record still tells of a mount, and is believed as far as the kernel agrees",
+    ),
+    (
+        "DeleteVolume|DeleteSnapshot:rmdir:1=skip|late",
+        "an empty folder stays in the driver's own place, which is no volume's, and goes at \
+         its next start",
+    ),
+    (
+        "*:loop-free:*=lie",
+        "number 0 is a free device, or it is refused and the next is asked for",
+    ),
+    (
+        "ControllerPublishVolume:unlink:1=*",
+        "what it removes is left by a crash alone",
+    ),
+];
 
 /// The reason that the list has for a mutant of this name.
 pub(crate) fn reason(name: &str) -> Option<&'static str> {

@@ -32,6 +32,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use csi_drivers::mutation::NoMutation;
 use csi_harness::config::parse_duration;
 
 use mutants::Mutant;
@@ -46,7 +47,7 @@ struct Args {
     /// Only mutants of these RPCs
     #[arg(long, value_name = "RPC")]
     rpc: Vec<String>,
-    /// Only these
+    /// Only these, without a run against the honest driver first
     #[arg(long, value_name = "MUTATION")]
     only: Vec<String>,
     /// Begin no more mutants after so long
@@ -85,15 +86,23 @@ fn main() -> ExitCode {
 }
 
 fn all(args: &Args) -> Result<ExitCode, String> {
-    let honest = run::honest(Suite {
+    let suite = Suite {
         program: args.program.clone(),
         skip: args.skip.clone(),
         own_only: args.own_only,
-    })?;
-    let mut mutants = mutants::of(&honest.calls);
-    mutants.extend(pairs::all());
+    };
+    let (honest, mut mutants) = if args.only.is_empty() {
+        let honest = run::honest(suite)?;
+        let mutants = mutants::of(&honest.calls).into_iter().chain(pairs::all());
+        let mutants = mutants.collect();
+        (honest, mutants)
+    } else {
+        // Whoever names some wants to know of these, and soon.
+        let named = args.only.iter().map(|text| text.parse().map(Mutant::of));
+        let named = named.collect::<Result<Vec<_>, NoMutation>>();
+        (Honest::of(suite), named.map_err(|error| error.to_string())?)
+    };
     mutants.retain(|mutant| args.rpc.is_empty() || args.rpc.contains(&mutant.rpc));
-    mutants.retain(|mutant| args.only.is_empty() || args.only.contains(&mutant.name()));
     // Where the time is short, those that are listed can wait, and calls that fail aloud.
     mutants.sort_by_key(|mutant| {
         (

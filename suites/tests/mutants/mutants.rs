@@ -68,21 +68,45 @@ pub(crate) fn of(calls: &Calls) -> Vec<Mutant> {
     mutants
 }
 
+/// What judges the run as a whole.
+const DRIVER: &str = "driver.";
+/// What a driver has only in its memory is seen to be lost after its restart.
+const RESTART: &str = "driver-restart.";
+
 /// Parts of the ids of the checks that look at an RPC, at what it undoes, and at what
-/// goes on from its effect. None: all checks do.
+/// goes on from its effect; and of those that own the steps on the way there, since
+/// to all others a step that failed is none of theirs. None: all checks do.
 pub(crate) fn concerned(rpc: &str) -> &'static [&'static str] {
     match rpc {
-        "CreateVolume" => &["-volume.", "node-stage", "node-publish", "driver"],
-        "DeleteVolume" => &["delete-volume", "create-volume", "driver"],
+        "CreateVolume" => &["-volume.", "node-stage.", "node-publish.", DRIVER, RESTART],
+        "DeleteVolume" => &["delete-volume", "create-volume", DRIVER, RESTART],
+        "CreateSnapshot" | "DeleteSnapshot" => &["snapshot", "create-from", DRIVER],
         "ControllerPublishVolume" | "ControllerUnpublishVolume" => {
-            &["controller-", "node-stage", "driver"]
+            &["controller-", "node-stage.", DRIVER, RESTART]
         }
-        "ControllerExpandVolume" | "NodeExpandVolume" => &["expand", "node-stats", "driver"],
-        "NodeStageVolume" => &["node-stage", "node-publish", "driver"],
-        "NodeUnstageVolume" => &["node-unstage", "node-stage", "driver"],
-        "NodePublishVolume" => &["node-publish", "node-unpublish", "driver"],
-        "NodeUnpublishVolume" => &["node-unpublish", "node-publish", "node-unstage", "driver"],
-        "NodeGetVolumeStats" => &["node-stats"],
+        "ControllerExpandVolume" | "NodeExpandVolume" => {
+            &["expand", "node-stats", DRIVER, "driver-killed.expand"]
+        }
+        "NodeStageVolume" => &["node-stage", "node-publish.", DRIVER, RESTART],
+        "NodeUnstageVolume" => &["node-unstage", "node-stage.", DRIVER, RESTART],
+        "NodePublishVolume" => &["node-publish", "node-unpublish.", DRIVER, RESTART],
+        "NodeUnpublishVolume" => &[
+            "node-unpublish",
+            "node-publish.",
+            "node-unstage.",
+            DRIVER,
+            RESTART,
+        ],
+        "NodeGetVolumeStats" => &["node-stats", "disk-"],
         _ => &[],
+    }
+}
+
+/// The file systems that the first run is content with: none says all of them. Only
+/// some of them can grow on every host.
+pub(crate) fn file_systems(rpc: &str) -> &'static str {
+    match rpc {
+        "ControllerExpandVolume" | "NodeExpandVolume" => "",
+        _ => "volume:\n  file_systems: [ext4]\n",
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::equivalent::reason;
 use crate::follow::follow;
-use crate::mutants::{Calls, Mutant, concerned};
+use crate::mutants::{Calls, Mutant, concerned, file_systems};
 use crate::place::Place;
 
 /// What runs against every mutant.
@@ -40,6 +40,17 @@ pub(crate) struct Honest {
     pub(crate) calls: Calls,
     /// The checks that find fault with it all the same.
     pub(crate) red: BTreeSet<String>,
+}
+
+impl Honest {
+    /// An honest driver that nobody has looked at: nothing is found with it.
+    pub(crate) fn of(suite: Suite) -> Self {
+        Self {
+            suite,
+            calls: Calls::new(),
+            red: BTreeSet::new(),
+        }
+    }
 }
 
 /// What came of a mutant.
@@ -99,11 +110,12 @@ pub(crate) fn honest(suite: Suite) -> Result<Honest, String> {
     })
 }
 
-/// Runs what concerns a mutant against it, with one file system, and then everything,
+/// Runs what concerns a mutant against it, with no more file systems than it takes, and then everything,
 /// until a check finds fault with it. Of one that is listed as equivalent, what
 /// concerns it will do.
 pub(crate) fn mutant(mutant: &Mutant, honest: &Honest) -> Came {
-    let first = run(mutant, concerned(&mutant.rpc), ONE_FILE_SYSTEM, honest);
+    let (own, file_systems) = (concerned(&mutant.rpc), file_systems(&mutant.rpc));
+    let first = run(mutant, own, file_systems, honest);
     let enough = honest.suite.own_only || reason(&mutant.name()).is_some();
     let came = match first {
         Ok(Came::Survived(_) | Came::NoEffect(_)) if !enough => run(mutant, &[], "", honest),
@@ -111,9 +123,6 @@ pub(crate) fn mutant(mutant: &Mutant, honest: &Honest) -> Came {
     };
     came.unwrap_or_else(Came::Broken)
 }
-
-/// A configuration in which nothing is done thrice, for as many file systems.
-pub(crate) const ONE_FILE_SYSTEM: &str = "volume:\n  file_systems: [ext4]\n";
 
 /// One run with these filters and this configuration, to the first finding.
 pub(crate) fn run(

@@ -1,6 +1,7 @@
 //! What is wrong with what a mount stands on: a disk, a server, a process.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use nix::errno::Errno;
 
@@ -121,7 +122,7 @@ pub(super) fn loops(facts: &Facts) -> Vec<Finding> {
         let mounts = of_device(facts, device.id.number);
         let ours = !mounts.is_empty() || device.backing.starts_with(&facts.root);
         // One that lets itself go belongs to somebody who planned it so.
-        let leaked = !found.in_use && !device.autoclear;
+        let leaked = !found.in_use && !device.autoclear && !never_had_a_name(&device.backing);
         if !ours && !leaked {
             continue;
         }
@@ -142,6 +143,14 @@ pub(super) fn loops(facts: &Facts) -> Vec<Finding> {
         findings.push(finding);
     }
     findings
+}
+
+/// Whether a file was made without a name (`O_TMPFILE`, open(2)), which the kernel
+/// shows as `#INODE`: nobody removed it.
+fn never_had_a_name(file: &Path) -> bool {
+    let name = file.file_name().and_then(|name| name.to_str());
+    let inode = name.and_then(|name| name.strip_prefix('#'));
+    inode.is_some_and(|inode| !inode.is_empty() && inode.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// A number is given again; the disk's own is not.

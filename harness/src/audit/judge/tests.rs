@@ -301,4 +301,10 @@ fn loops_without_a_file_are_told_where_they_concern_us() {
         };
         assert_eq!(kinds(&facts), expected, "{mounts:?}");
     }
+    // A file that never had a name was not removed.
+    let mut facts = node(&[]);
+    let mut unnamed = with(false, false);
+    unnamed.device.backing = PathBuf::from("/tmp/#10010894");
+    facts.loops.push(unnamed);
+    assert_eq!(kinds(&facts), []);
 }

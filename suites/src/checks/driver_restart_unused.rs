@@ -1,0 +1,57 @@
+//! What was taken back before the driver was killed is taken back for good.
+
+use csi_harness::check;
+use csi_harness::check::{Act, Check, Checked, Cx, Need, each};
+
+use super::driver_killed::CREATES;
+use crate::spec;
+
+pub(super) static CHECKS: &[&Check] = &[&CAN_BE_DELETED];
+
+check! {
+    /// A volume can be taken back and deleted although the driver is killed after each step.
+    ///
+    /// A driver that did not write down what it undid believes after its restart that
+    /// the volume is used still. It is never deleted then, and no other node gets it.
+    CAN_BE_DELETED = "driver-restart.unused-volumes-can-be-deleted",
+    clauses: [spec::GENERAL_RESTART_MID_CALL],
+    needs: Need::All(&[CREATES, Need::RESTART]),
+    phase: Alone,
+    volumes: 4, least: 1, calls: 90,
+    look_at: "which calls write their record: those that undo something too, and before they answer",
+    run: can_be_deleted,
+}
+
+async fn can_be_deleted(cx: &Cx) -> Checked {
+    let blame = "after the driver was killed and started again at each step of the way back";
+    let subjects = cx.prepared(Act::Delete, blame).await?;
+    // It comes back: what is undone from here on is to blame where it does not.
+    cx.restart_driver().await?;
+    each(subjects.clone(), |subject| async move {
+        let staged = subject.volume().stage().await?;
+        staged.publish("a").await?.unpublish().await
+    })
+    .await?;
+    restart(cx, "after NodeUnpublishVolume").await?;
+    each(subjects.clone(), |subject| async move {
+        subject.take_back().await
+    })
+    .await?;
+    restart(cx, "after NodeUnstageVolume").await?;
+    each(subjects.clone(), |subject| async move {
+        subject.volume().detach().await
+    })
+    .await?;
+    restart(cx, "after ControllerUnpublishVolume").await?;
+    each(subjects, |subject| async move {
+        subject.repeat().await?;
+        subject.holds().await
+    })
+    .await
+    .map(drop)
+}
+
+async fn restart(cx: &Cx, when: &str) -> Checked {
+    let restarted = cx.restart_driver().await;
+    restarted.map_err(|stop| stop.is_a_finding(when))
+}
