@@ -121,7 +121,11 @@ impl Cx {
         let ran = self.session.ran_so_far();
         let from = self.session.moment().await;
         let reply = call.await;
-        let to = self.session.moment().await;
+        let to = match reply.record.code.as_str() {
+            // It goes on, so this is no moment of its own; and what follows must not wait.
+            "cut" => from,
+            _ => self.session.moment().await,
+        };
         self.session.accounts.call(&reply.record, from, to);
         self.see(Evidence::Call(reply.record.clone()));
         self.note_what_ran(&reply.record.rpc, reply.record.n, ran);

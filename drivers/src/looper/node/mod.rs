@@ -49,7 +49,7 @@ impl node_server::Node for Node {
         request: Request<csi::NodeStageVolumeRequest>,
     ) -> Result<Response<csi::NodeStageVolumeResponse>, Status> {
         self.0
-            .call(
+            .patient_call(
                 "NodeStageVolume",
                 request,
                 |q| Some(&q.volume_id),

@@ -11,6 +11,7 @@ use tonic::Status;
 use super::device::{self, Top};
 use super::{admitted, capability, healthy, leads_to_own_disk, occupied, whole};
 use crate::common::capability::Capability;
+use crate::common::patience::Patience;
 use crate::defect::Defect;
 use crate::looper::args;
 use crate::looper::driver::Driver;
@@ -24,6 +25,7 @@ use crate::sys::{command, file};
 pub(super) fn stage(
     driver: &Driver,
     request: &csi::NodeStageVolumeRequest,
+    patience: &Patience,
 ) -> Result<csi::NodeStageVolumeResponse, Status> {
     let id = args::required("volume_id", &request.volume_id)?;
     let path = args::path("staging_target_path", &request.staging_target_path)?;
@@ -55,8 +57,12 @@ pub(super) fn stage(
         volume.stages.insert(path.clone(), record);
     })?;
     if driver.defects.has(Defect::CANCELLED_WORK_CONTINUES) {
-        // As with a large disk: long enough for its caller to give up.
-        std::thread::sleep(std::time::Duration::from_millis(400));
+        // As with a large disk: long enough for its caller to give up, and then for
+        // what the caller does instead.
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        if patience.over().is_some() {
+            std::thread::sleep(std::time::Duration::from_millis(700));
+        }
     }
     let read_only = attachment.readonly;
     attach(driver, &volume, &capability, &path, read_only)
