@@ -148,7 +148,12 @@ pub(crate) const LOOP: &[Row] = &[
     caught(
         "mount-error-swallowed",
         &[("node-stage.failed-mount-is-an-error", Fail)],
-        &[],
+        // What it believes to be staged, it publishes.
+        &[
+            "mount-lost.staging-is-missed",
+            "node-stage.failed-once-is-not-ok-later",
+            "node-unstage.failed-once-is-repaired",
+        ],
     ),
     caught(
         "unpublish-ok-still-mounted",
