@@ -222,13 +222,17 @@ impl Inner {
             Some(doer) => doer.is_ours(driver),
             None => mine.iter().any(|place| place.touched),
         };
-        let opened = |place: &&Place| place.open_from.is_some_and(|from| from.is_before(side, at));
+        let opened = |place: &&Place| {
+            place
+                .open_from
+                .is_some_and(|from| from.may_be_before(side, at))
+        };
         let asked = |stretch: &Stretch| {
             mine.iter().any(|place| place.volume == stretch.volume)
                 && stretch.from.may_be_before(side, at)
                 && stretch.to.is_none_or(|to| !to.is_before(side, at))
         };
-        if by_us || mine.iter().any(|place| opened(&place)) || self.stretches.iter().any(asked) {
+        if by_us || mine.iter().any(opened) || self.stretches.iter().any(asked) {
             return None;
         }
         let before = self.stretches.iter().rfind(|stretch| {
