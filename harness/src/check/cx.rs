@@ -127,6 +127,7 @@ impl Cx {
             _ => self.session.moment().await,
         };
         self.session.accounts.call(&reply.record, from, to);
+        self.session.kernel.hear();
         self.see(Evidence::Call(reply.record.clone()));
         self.note_what_ran(&reply.record.rpc, reply.record.n, ran);
         reply

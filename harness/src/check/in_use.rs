@@ -95,7 +95,9 @@ impl Staged<'_> {
             false => None,
         };
         drop(holder);
-        self.unstage().await?;
+        if !gone {
+            self.unstage().await?;
+        }
         match used {
             // Only where it was our process that used it.
             Some(used) if !self.volume.device_stays_in_use().await? => Err(Stop::fail(format!(
@@ -115,11 +117,16 @@ impl Staged<'_> {
         let marker = Marker::new()?;
         target.try_write_if_allowed(&marker).await?;
         let holder = target.hold(InUse::Namespace, &marker)?;
-        if target.ask_unpublish().await?.is_ok() {
-            let _ = self.ask_unstage().await?;
-        }
+        // What was answered with OK need not be answered a second time.
+        let unpublished = target.ask_unpublish().await?.is_ok();
+        let unstaged = unpublished && self.path.is_some() && self.ask_unstage().await?.is_ok();
         drop(holder);
-        target.unpublish().await?;
-        self.unstage().await
+        if !unpublished || target.mount_left("afterwards").await?.is_some() {
+            target.unpublish().await?;
+        }
+        match unstaged && self.mount_left("afterwards").await?.is_none() {
+            true => Ok(()),
+            false => self.unstage().await,
+        }
     }
 }

@@ -77,6 +77,11 @@ impl Kernel {
         inner
     }
 
+    /// Hears what was said until now, while the devices are those that it was said of.
+    pub(super) fn hear(&self) {
+        drop(self.heard());
+    }
+
     /// This device carries a volume of a check from now on.
     pub(super) fn carries(&self, disk: &BlockDevice, check: &str) {
         let mut inner = self.heard();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::cx::Cx;
 use super::session::Session;
-use super::step::Step;
+use super::step::{Access, Step};
 use super::stop::{Checked, Stop};
 use super::wait::Patience;
 use crate::lab::{DriverProcess, Frozen};
@@ -65,6 +65,7 @@ impl Cx {
             tokio::time::sleep(pause).await;
             match self.session.start_again().await {
                 Ok(pid) => {
+                    self.session.works(Step::ComesBack, Access::Mount);
                     self.fact("started again", format!("pid {pid}"));
                     return Ok(());
                 }
@@ -84,7 +85,13 @@ impl Cx {
             PAUSES.len()
         );
         self.session.remember_stays_away(&why);
-        Err(self.blame(Step::ComesBack, why))
+        // After what this check did before, it does not; after nothing, it did.
+        Err(
+            match self.session.has_worked(Step::ComesBack, Access::Mount) {
+                true => Stop::fail(why),
+                false => self.blame(Step::ComesBack, why),
+            },
+        )
     }
 
     /// Stops the driver with its process group (SIGSTOP), until the answer is dropped.

@@ -27,7 +27,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use self::file::OneFile;
 use super::identity::FileIdentity;
 use super::journal::{Entry, Journal};
-use crate::node::{LoopDevice, MountTable, loops, process};
+use crate::node::{Look, LoopDevice, MountTable, Seen, look, loops, process};
 
 /// How a disk is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -141,8 +141,7 @@ impl Disk {
         let made = Entry::mount_at(path);
         write(&made)?;
         disk.entries.push(made);
-        let file = FileIdentity::of(File::open(path)?)?;
-        let _ = disk.shared.file.set(file);
+        let _ = disk.shared.file.set(seen(path)?);
         Ok(disk)
     }
 
@@ -253,6 +252,23 @@ impl Disk {
         Ok(mounts
             .last()
             .is_some_and(|mount| mount.source == "csi-conformance-disk"))
+    }
+}
+
+/// The one file, as the kernel shows it. Looked at by a child: an open of our own would
+/// be closed with us when we die, and that waits for the threads that are dead by then.
+fn seen(path: &Path) -> io::Result<FileIdentity> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let look = Look::Stat {
+        path: path.to_owned(),
+    };
+    match look::look_now(&look, PATIENCE) {
+        Ok(Seen::Stat(stat)) => Ok(FileIdentity {
+            dev: libc::makedev(stat.dev.0, stat.dev.1),
+            ino: stat.ino,
+        }),
+        Ok(other) => Err(io::Error::other(format!("{other:?}"))),
+        Err(error) => Err(io::Error::other(error.to_string())),
     }
 }
 

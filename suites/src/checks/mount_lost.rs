@@ -36,13 +36,22 @@ async fn repeat_is_true(cx: &Cx) -> Checked {
     let published = volume.stage().await?.publish("a").await?;
     published.loses_its_mount()?;
     if published.publish_again().await?.is_ok() {
-        is_the_volume(&published).await?;
+        // No text asks for it: a driver may hold that nobody but itself unmounts.
+        is_the_volume(&published).await.map_err(to_be_told)?;
         return published.shows(&marker).await;
     }
     published
         .unpublish()
         .await
         .map_err(|stop| stop.is_a_finding("the mount at target_path was lost"))
+}
+
+/// No breach of a rule, and still to be told.
+fn to_be_told(stop: Stop) -> Stop {
+    match stop {
+        Stop::Fail(why) => Stop::Warn(why),
+        other => other,
+    }
 }
 
 /// What the driver says is published, is.
@@ -116,8 +125,8 @@ async fn stats_are_true(cx: &Cx) -> Checked {
     let asked = published.ask_stats().await?;
     let mounted = published.mount_left("after the answer").await?.is_some();
     match asked.ok() {
-        Ok(told) if !mounted && !told.usage.is_empty() => Err(Stop::fail(
-            "OK, with numbers, for a path from which the volume's mount was taken away",
+        Ok(told) if !mounted && !told.usage.is_empty() => Err(Stop::Warn(
+            "OK, with numbers, for a path from which the volume's mount was taken away".into(),
         )),
         _ => Ok(()),
     }

@@ -44,7 +44,7 @@ pub(crate) fn run(row: &Row) -> Result<Said, Box<dyn Error>> {
     command
         .args(["run", "--driver", row.kind().name(), "--report-dir"])
         .arg(&reports)
-        .args(row.only)
+        .args(row.filters())
         .args(row.driver.arguments())
         .stdin(Stdio::null())
         .stdout(File::create(&output)?)
@@ -64,9 +64,6 @@ pub(crate) fn run(row: &Row) -> Result<Said, Box<dyn Error>> {
     }
     if WAITS.contains(&defect) {
         command.args(["--deadline", "2s"]);
-    }
-    for family in SWEEPS.iter().filter(|family| !row.meets(family)) {
-        command.args(["--skip", family]);
     }
     let before = loops()?;
     let status = to_its_end(&mut command)?;
@@ -92,17 +89,6 @@ volumes:
     access_modes: [MULTI_NODE_MULTI_WRITER]
     scratch: true
 ";
-
-/// Calls that are interrupted or made at once, at many moments, and drivers that are
-/// killed: half of a run's work. Who has a defect of another kind, and is honest but
-/// for that, does not meet them.
-const SWEEPS: [&str; 5] = [
-    "at-once.",
-    "call-cut.",
-    "driver-killed.",
-    "driver-restart.",
-    "driver-stopped.",
-];
 
 /// These let the harness wait until a deadline. The others keep the usual one:
 /// a busy machine must not look like a driver that hangs.

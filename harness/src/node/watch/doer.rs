@@ -44,12 +44,15 @@ impl Doer {
 }
 
 impl Doer {
-    /// Whether it was this process or a child of its own, and not this driver, which
-    /// may be our child too.
+    /// Whether it was this process or a child of its own, and not this driver: either may
+    /// be the other's child, so the nearer one counts.
     pub fn is_ours(&self, driver: Option<u32>) -> bool {
         let us = std::process::id();
-        let of = |pid: u32| self.pid == pid || self.parents.iter().any(|p| p.id.pid == pid);
-        of(us) && !driver.is_some_and(of)
+        let line = [self.pid]
+            .into_iter()
+            .chain(self.parents.iter().map(|p| p.id.pid));
+        let mut line = line.filter(|pid| *pid == us || Some(*pid) == driver);
+        line.next() == Some(us)
     }
 }
 
