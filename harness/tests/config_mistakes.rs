@@ -27,7 +27,7 @@ fn unknown_keys() {
     assert_eq!(
         error("volume:\n  size: 1Gi\n  acess_modes: [SINGLE_NODE_WRITER]\n"),
         "csi-conformance.yaml:3:3: unknown key `acess_modes`; did you mean `access_modes`? \
-         (known here: size, limit, file_systems, access_types, access_modes, mount_flags, mount_group)"
+         (known here: size, limit, file_systems, access_types, access_modes, mount_flags, mount_group, context_decides)"
     );
     insta::assert_snapshot!(all(&[
         "endpont: /csi.sock\n",
