@@ -126,7 +126,12 @@ fn answer(look: &Look, path: &CStr, slate: &Slate) -> Step<Reply> {
         }
         Look::ReadDevice { offset, len, .. } => {
             let file = open_block(path, libc::O_RDONLY)?;
-            let (from, count) = (*offset as libc::off_t, *len as libc::off_t);
+            // Whole pages, of whatever size: a part of one stays in the cache.
+            const PAGE: libc::off_t = 64 * 1024;
+            let (first, last) = (*offset as libc::off_t, offset.wrapping_add(*len as u64));
+            let from = first & !(PAGE - 1);
+            let count = (last as libc::off_t).wrapping_sub(from) | (PAGE - 1);
+            let count = count.wrapping_add(1);
             // SAFETY: takes numbers only; it is advice, its answer is of no use.
             unsafe { libc::posix_fadvise(file, from, count, libc::POSIX_FADV_DONTNEED) };
             read(file, *offset, *len, slate)
