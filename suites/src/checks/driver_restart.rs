@@ -97,6 +97,11 @@ async fn published_stay_usable(cx: &Cx) -> Checked {
     })
     .await
     .map(drop)
+    .map_err(|stop| match stop {
+        // It answered before: what served it went with the driver.
+        Stop::Unknown(why) => Stop::fail(format!("since the driver was killed, {why}")),
+        other => other,
+    })
 }
 
 check! {
