@@ -2,6 +2,8 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 use nix::sys::stat::fstat;
 use serde::{Deserialize, Serialize};
@@ -16,6 +18,17 @@ pub struct FileIdentity {
 }
 
 impl FileIdentity {
+    /// The identity of what is at a path. It is not opened for use (`O_PATH`, open(2)):
+    /// where it lies on a disk that we serve, closing it would wait for ourselves.
+    ///
+    /// # Errors
+    /// There is nothing, or fstat(2) failed.
+    pub fn at(path: &Path) -> io::Result<Self> {
+        let mut options = std::fs::File::options();
+        options.read(true).custom_flags(libc::O_PATH);
+        Self::of(options.open(path)?)
+    }
+
     /// The identity of an open file.
     ///
     /// # Errors

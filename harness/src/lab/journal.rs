@@ -124,7 +124,7 @@ impl Entry {
         };
         let device = LoopDevice::numbered(number)?;
         let diskseq = device.and_then(|d| d.id.diskseq).ok_or_else(missing)?;
-        let file = FileIdentity::of(File::open(backing)?)?;
+        let file = FileIdentity::at(backing)?;
         Ok(Self::Loop {
             number,
             diskseq,
@@ -140,7 +140,7 @@ impl Entry {
     pub fn scratch_at(path: &Path) -> io::Result<Self> {
         Ok(Self::Scratch {
             path: path.to_owned(),
-            dev: FileIdentity::of(File::open(path)?)?.dev,
+            dev: FileIdentity::at(path)?.dev,
         })
     }
 
