@@ -16,6 +16,9 @@ use super::wait::Patience;
 use crate::lab::{self, Disk, Mood};
 use crate::node::{self, BackingId, DiskId, Look, LookError, LoopDevice, Mount, Seen};
 
+/// Disks have whole sectors, whatever their size, in bytes.
+const SECTORS: u64 = 4096;
+
 /// How long a disk hangs at most, whatever a check does meanwhile.
 const HANGS: Duration = Duration::from_secs(8);
 
@@ -164,6 +167,21 @@ impl<'a> Breakable<'a> {
         );
     }
 
+    /// Lets it end half way, until somebody makes it longer. What lies behind is kept.
+    ///
+    /// # Errors
+    /// Nobody knows how long the volume is.
+    pub fn is_cut_short(&self) -> Checked {
+        let whole = u64::try_from(self.volume.capacity()).unwrap_or_default();
+        let half = whole / 2 / SECTORS * SECTORS;
+        if half == 0 {
+            return Err(Stop::not_offered("volumes with a capacity_bytes"));
+        }
+        let how = format!("it is {half} bytes long, and was {whole}");
+        self.becomes(Mood::Short(half), &how);
+        Ok(())
+    }
+
     /// Lets it answer nothing, for some seconds at most.
     pub fn hangs(&self) {
         self.becomes(Mood::Hangs, "reads and writes are not answered");
@@ -217,7 +235,8 @@ impl<'a> Breakable<'a> {
         }
     }
 
-    /// Whether it was written to, or about to be formatted, while it could not be read.
+    /// Whether it was written to, or about to be formatted, while it could not be read or
+    /// was too short.
     pub fn was_written(&self) -> bool {
         self.disk.as_ref().is_some_and(|disk| disk.was_written())
     }

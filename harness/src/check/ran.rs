@@ -50,6 +50,9 @@ impl Session {
                 secrets.iter().any(|secret| word.contains(secret.as_str()))
             })
         };
+        if self.execs.as_ref().is_some_and(|execs| execs.lost()) {
+            tracing::warn!("the driver started more than could be read: arguments were missed");
+        }
         let ran = self.ran_since(0);
         let ran = ran.iter().find(shows)?;
         let program = ran.words.first().map(|word| word.to_string_lossy());

@@ -43,6 +43,8 @@ pub enum Mood {
     Unreadable,
     /// Reads and writes are not answered.
     Hangs,
+    /// It ends after so many bytes, until somebody makes it longer.
+    Short(u64),
 }
 
 /// A disk of ours in place of a disk image, until it is lifted or dropped.
@@ -74,7 +76,8 @@ struct State {
     healed: Option<Instant>,
     /// Reads and writes since it is ill.
     asked: u64,
-    /// It was written to, or about to be formatted, while it could not be read.
+    /// It was written to, or about to be formatted, while it could not be read or was
+    /// too short.
     written: bool,
 }
 
@@ -190,7 +193,8 @@ impl Disk {
         self.shared.state().asked > 0
     }
 
-    /// Whether it was written to, or about to be formatted, while it could not be read.
+    /// Whether it was written to, or about to be formatted, while it could not be read or
+    /// was too short.
     pub fn was_written(&self) -> bool {
         self.shared.state().written
     }
@@ -319,6 +323,9 @@ impl Shared {
         }
         if state.mood != Mood::Well {
             state.asked += 1;
+            if matches!(state.mood, Mood::Short(_)) && writes {
+                state.written = true;
+            }
             if state.mood == Mood::Unreadable && (writes || is_being_formatted(&self.devices())) {
                 state.written = true;
                 state.mood = Mood::Well;
@@ -326,7 +333,7 @@ impl Shared {
             }
         }
         match state.mood {
-            Mood::Well => Now::Do,
+            Mood::Well | Mood::Short(_) => Now::Do,
             Mood::Fails | Mood::Unreadable => Now::Fail,
             Mood::Hangs => Now::Wait,
         }

@@ -1,14 +1,14 @@
-//! A disk that cannot be read, or that hangs, while its volume is staged.
+//! A disk that cannot be read, hangs or has shrunk while its volume is staged.
 
 use std::time::Duration;
 
 use csi_harness::check;
-use csi_harness::check::{Check, Checked, Cx, Need, Stop, Want};
+use csi_harness::check::{Attempt, Breakable, Check, Checked, Cx, Need, Stop, Want};
 use csi_harness::config::Allow;
 
 use crate::spec;
 
-pub(super) static CHECKS: &[&Check] = &[&COMES_BACK, &NOT_FORMATTED, &OTHERS_GO_ON];
+pub(super) static CHECKS: &[&Check] = &[&COMES_BACK, &NOT_FORMATTED, &OTHERS_GO_ON, &SHRUNK];
 
 /// The disk is ours to break where its image is on a path that the driver and we see.
 const DISK: Need = Need::All(&[Need::MOUNT, Need::SameNamespace, Need::Consent(Allow::Hang)]);
@@ -42,17 +42,46 @@ async fn not_formatted(cx: &Cx) -> Checked {
     }
     disk.heals();
     let when = "the disk could not be read while it was staged, and is well again";
+    let kept = keeps_its_data(&disk, &attempt).await;
+    kept.map_err(|stop| stop.is_a_finding(when))
+}
+
+/// Whatever came of an attempt while the disk was ill: its data is there when it is well.
+async fn keeps_its_data(disk: &Breakable<'_>, attempt: &Attempt<'_>) -> Checked {
     if attempt.is_ok() {
-        let shown = attempt.published().shows(disk.marker()).await;
-        shown.map_err(|stop| stop.is_a_finding(when))?;
+        attempt.published().shows(disk.marker()).await?;
     }
-    let back = async {
-        attempt.published().unpublish().await?;
-        attempt.published().staged().unstage().await?;
-        let again = disk.volume().stage().await?.publish("b").await?;
-        again.shows(disk.marker()).await
-    };
-    back.await.map_err(|stop| stop.is_a_finding(when))
+    attempt.published().unpublish().await?;
+    attempt.published().staged().unstage().await?;
+    let again = disk.volume().stage().await?.publish("b").await?;
+    again.shows(disk.marker()).await
+}
+
+check! {
+    /// A disk with data on it that is shorter than its file system is not formatted.
+    ///
+    /// It cannot be mounted as it is. A disk that was cut short, or is not all there yet,
+    /// comes back, and its data with it; after mkfs nothing does.
+    SHRUNK = "disk-shrunk.is-not-formatted",
+    clauses: [spec::NODE_STAGE_DATA_KEPT],
+    needs: DISK,
+    axes: [FileSystem],
+    volumes: 1, calls: 40,
+    look_at: "what is done where mount(8) fails: that a file system cannot be mounted does not mean that there is none",
+    run: shrunk,
+}
+
+async fn shrunk(cx: &Cx) -> Checked {
+    let disk = cx.breakable_disk().await?;
+    disk.is_cut_short()?;
+    let attempt = disk.volume().attempt("a", &[]).await?;
+    if disk.was_written() {
+        cx.fact("disk", "it was written to while it was too short");
+    }
+    disk.heals();
+    let when = "the disk was shorter while it was staged, and is well again";
+    let kept = keeps_its_data(&disk, &attempt).await;
+    kept.map_err(|stop| stop.is_a_finding(when))
 }
 
 check! {

@@ -3,7 +3,11 @@
 
 use csi_harness::check;
 use csi_harness::check::{Check, Checked, Cx, Need, Sighting, Stop, Want};
+use csi_proto::rpc;
+use csi_proto::v1;
+use csi_proto::v1::controller_service_capability::rpc::Type as ControllerRpc;
 
+use super::create_from::RESTORE;
 use crate::spec;
 
 pub(super) static CHECKS: &[&Check] = &[
@@ -92,13 +96,13 @@ async fn kernel_is_silent(cx: &Cx) -> Checked {
 check! {
     /// Secrets that were made to be known again turn up nowhere.
     ///
-    /// Each request of a volume's life has one in its secrets, and a token where a
-    /// kubelet would put one. They are looked for in the answers, in the driver's
+    /// Each request of the lives of a volume and a snapshot has one in its secrets, and
+    /// a token where a kubelet would put one. They are looked for in the answers, in the driver's
     /// output, among the arguments of all that it started, and in new files.
     KEEPS_CANARIES = "driver.keeps-canaries",
     clauses: [spec::GENERAL_LOGGING_NO_SECRETS, spec::GENERAL_LOGGING_NO_SENSITIVE, spec::GENERAL_LOGGING_STDIO_ONLY],
     needs: Need::ANY_VOLUME,
-    volumes: 1, calls: 16,
+    volumes: 2, calls: 26,
     seen_in: ["kubernetes-sigs/azurefile-csi-driver#1828" => "the account's key stood on the command line of mount",
               "CVE-2023-2878" => "service account tokens stood in the log"],
     look_at: "what is logged of a request, and how a helper is given a secret: by a file or its standard input, never as an argument",
@@ -107,9 +111,11 @@ check! {
 
 async fn keeps_canaries(cx: &Cx) -> Checked {
     cx.sends_canaries();
-    if let Err(Stop::Fail(why) | Stop::Blocked { why, .. }) = life(cx).await {
-        // A driver need not take what it does not know.
-        cx.fact("with unknown secrets", why);
+    for came in [life(cx).await, copies(cx).await] {
+        if let Err(Stop::Fail(why) | Stop::Blocked { why, .. }) = came {
+            // A driver need not take what it does not know.
+            cx.fact("with unknown secrets", why);
+        }
     }
     let mut kept = None;
     for sighting in cx.canary_sightings().await {
@@ -132,12 +138,46 @@ async fn keeps_canaries(cx: &Cx) -> Checked {
 /// All that is asked of a volume, from its creation to its end.
 async fn life(cx: &Cx) -> Checked {
     let volume = cx.volume(Want::fresh_if_created(cx)).await?;
+    if cx.facts().creates() {
+        let request = volume.validate_request()?;
+        // Any answer will do: it is what it tells of that counts.
+        let _ = cx.ask::<rpc::ValidateVolumeCapabilities>(&request).await?;
+    }
+    if cx.facts().controller_can(ControllerRpc::ModifyVolume) {
+        let request = v1::ControllerModifyVolumeRequest {
+            volume_id: volume.id(),
+            secrets: cx.secrets("ControllerModifyVolume"),
+            ..Default::default()
+        };
+        let _ = cx.ask::<rpc::ControllerModifyVolume>(&request).await?;
+    }
     let staged = volume.stage().await?;
     let target = staged.publish("a").await?;
     volume.try_grow(&target).await?;
     target.unpublish().await?;
     staged.unstage().await?;
     volume.detach().await
+}
+
+/// What is asked of a snapshot, where the driver has them, to the volume that is made
+/// from it.
+async fn copies(cx: &Cx) -> Checked {
+    if RESTORE.lacks(cx.facts()).is_some() {
+        return Ok(());
+    }
+    let snapshot = cx.volume(Want::fresh()).await?.snapshot().await?;
+    if cx.facts().controller_can(ControllerRpc::ListSnapshots) {
+        snapshot.listed(true).await?;
+    }
+    if cx.facts().controller_can(ControllerRpc::GetSnapshot) {
+        let request = v1::GetSnapshotRequest {
+            snapshot_id: snapshot.id(),
+            secrets: cx.secrets("GetSnapshot"),
+        };
+        let _ = cx.ask::<rpc::GetSnapshot>(&request).await?;
+    }
+    cx.volume(snapshot.copy()).await?;
+    snapshot.delete().await
 }
 
 check! {

@@ -39,6 +39,11 @@ pub(crate) const ROWS: &[Row] = &[
         &[("disk-unreadable.is-not-formatted", Fail)],
         &[],
     ),
+    caught(
+        "format-when-mount-fails",
+        &[("disk-shrunk.is-not-formatted", Fail)],
+        &[],
+    ),
     caught("global-mutex", &[("disk-hangs.others-go-on", Warn)], &[]),
     caught(
         "stage-error-dir-then-ok",

@@ -23,8 +23,8 @@ use nfs::{MORE, NFS};
 use one::{Red, Said, run};
 use table::{Expect, LOOP, Row};
 
-/// What was found of each, for the matrix.
-type Matrix = Arc<Mutex<BTreeMap<String, String>>>;
+/// What was found of each, for the matrix; and why it is not what was due.
+type Matrix = Arc<Mutex<BTreeMap<String, (String, Option<String>)>>>;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -52,16 +52,19 @@ fn main() -> ExitCode {
                 said = run(row)?;
             }
             let line = line(&said);
+            let wrong = judge(row, &said).err();
+            if let Some(why) = &wrong {
+                // Told at once: a run of all takes its time.
+                eprintln!("{}: {why}; found: {line}", row.name());
+            }
             matrix
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .insert(row.name(), line.clone());
-            judge(row, &said).map_err(|why| {
-                // Told at once: a run of all takes its time.
-                eprintln!("{}: {why}; found: {line}", row.name());
-                format!("{why}; found: {line}")
-            })?;
-            Ok(Completion::Completed)
+                .insert(row.name(), (line.clone(), wrong.clone()));
+            match wrong {
+                Some(why) => Err(format!("{why}; found: {line}").into()),
+                None => Ok(Completion::Completed),
+            }
         }));
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
@@ -210,13 +213,13 @@ fn line(said: &Said) -> String {
     line
 }
 
-fn print(matrix: &BTreeMap<String, String>) {
+fn print(matrix: &BTreeMap<String, (String, Option<String>)>) {
     if matrix.is_empty() {
         return;
     }
     println!("defect × findings:");
     for row in rows() {
-        let Some(line) = matrix.get(&row.name()) else {
+        let Some((line, _)) = matrix.get(&row.name()) else {
             continue;
         };
         let gap = match &row.expect {
@@ -224,5 +227,11 @@ fn print(matrix: &BTreeMap<String, String>) {
             _ => String::new(),
         };
         println!("  {:46} {gap}{line}", row.name());
+    }
+    // Last: of a long log the end is what is read.
+    for (name, (_, why)) in matrix {
+        if let Some(why) = why {
+            println!("WRONG: {name}: {why}");
+        }
     }
 }

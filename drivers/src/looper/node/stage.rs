@@ -40,7 +40,9 @@ pub(super) fn stage(
     )?;
     misbehave(driver, &volume);
     leads_to_own_disk(driver, &volume, &request.publish_context)?;
-    whole(driver, &volume)?;
+    if !driver.defects.has(Defect::FORMAT_WHEN_MOUNT_FAILS) {
+        whole(driver, &volume)?;
+    }
     if driver.failed_stage(&path) || is_done(driver, &volume, &capability, &path)? {
         if !driver.defects.has(Defect::STAGE_RETRY_SKIPS_GROW) {
             // A process that was killed may have come as far as the mount.
@@ -140,8 +142,14 @@ fn attach(
     if device.size().map_err(internal)? != volume.capacity_bytes {
         device.grow().map_err(internal)?;
     }
-    make_ready(driver, volume, filesystem, device, read_only)?;
-    mount(driver, volume, capability, device, path, read_only)?;
+    let mount = || mount(driver, volume, capability, device, path, read_only);
+    let mounted = make_ready(driver, volume, filesystem, device, read_only).and_then(|()| mount());
+    if driver.defects.has(Defect::FORMAT_WHEN_MOUNT_FAILS) && mounted.is_err() {
+        filesystem::make(filesystem, &device.path(), true).map_err(internal)?;
+        mount()?;
+    } else {
+        mounted?;
+    }
     fill(driver, &driver.store.get(&volume.id)?, path)
 }
 

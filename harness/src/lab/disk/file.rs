@@ -20,10 +20,14 @@ use super::{Mood, Shared};
 impl Shared {
     fn attributes(&self) -> io::Result<FileAttr> {
         let found = self.image.metadata()?;
+        let end = match self.state().mood {
+            Mood::Short(end) => end,
+            _ => u64::MAX,
+        };
         let then = |time: io::Result<SystemTime>| time.unwrap_or(SystemTime::UNIX_EPOCH);
         Ok(FileAttr {
             ino: INodeNo::ROOT,
-            size: found.len(),
+            size: found.len().min(end),
             blocks: found.blocks(),
             atime: then(found.accessed()),
             mtime: then(found.modified()),
@@ -79,7 +83,15 @@ impl Filesystem for OneFile {
         _: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        match size.map_or(Ok(()), |size| self.0.image.set_len(size)) {
+        let longer = |size| {
+            let mut state = self.0.state();
+            if matches!(state.mood, Mood::Short(end) if size > end) {
+                state.mood = Mood::Well;
+            }
+            drop(state);
+            self.0.image.set_len(size)
+        };
+        match size.map_or(Ok(()), longer) {
             Ok(()) => self.0.tell(reply),
             Err(error) => reply.error(error.into()),
         }
@@ -129,7 +141,7 @@ impl Filesystem for OneFile {
         // answered while the disk hangs too: the kernel asks while it attaches a device.
         match self.0.state().mood {
             Mood::Fails => reply.error(Errno::EIO),
-            Mood::Well | Mood::Unreadable | Mood::Hangs => reply.ok(),
+            Mood::Well | Mood::Unreadable | Mood::Hangs | Mood::Short(_) => reply.ok(),
         }
     }
 
