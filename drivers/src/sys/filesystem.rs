@@ -183,7 +183,7 @@ pub(crate) fn make(filesystem: Filesystem, device: &Path, force: bool) -> Result
 /// Runs a program of btrfs-progs. They look at every loop device that is mounted
 /// first, and give up where one of them goes away meanwhile; then again.
 pub(crate) fn run_btrfs(name: &str, arguments: &[&str], device: &Path) -> io::Result<()> {
-    const TRIES: u32 = 5;
+    const TRIES: u32 = 20;
     let mut done = run(name, arguments, device);
     for _ in 1..TRIES {
         match &done {

@@ -26,8 +26,8 @@ const ANOTHER: &str = "another disk has this number now";
 pub(super) fn let_go(number: u32, diskseq: u64, file: FileIdentity) -> Option<Then> {
     // Looked at before it is opened: a stranger's device is not touched at all.
     match is_that(number, diskseq) {
-        Ok(None) => return None,
-        Ok(Some(false)) => return Some(Then::LeftAlone(ANOTHER.into())),
+        // Also where another disk has this number now: ours is gone.
+        Ok(None | Some(false)) => return None,
         Ok(Some(true)) => {}
         Err(error) => return Some(Then::Stuck(error.to_string())),
     }
