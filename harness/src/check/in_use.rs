@@ -10,7 +10,7 @@ use super::staged::Staged;
 use super::stop::{Checked, Stop};
 use super::volume::Volume;
 use super::wait::Patience;
-use crate::node::{self, BlockDevice, Look, Seen};
+use crate::node::{self, BlockDevice, Look, Mount, Seen};
 
 impl Volume<'_> {
     /// The device of the volume that somebody still uses, in words: a loop device that
@@ -59,6 +59,40 @@ impl Volume<'_> {
     }
 }
 
+impl Staged<'_> {
+    /// Whether the file system of a mount that is gone is in use still, where no mount
+    /// shows it. Not known: no.
+    ///
+    /// # Errors
+    /// The mounts cannot be read; no answer in time.
+    async fn is_hidden(&self, gone: &Mount) -> Result<bool, Stop> {
+        let cx = self.volume.cx;
+        let (major, minor) = gone.dev();
+        let shown = |table: &node::MountTable| !table.of_device(major, minor).is_empty();
+        let theirs = cx.session.drivers_mounts().await;
+        if shown(&cx.mounts()?) || theirs.as_ref().is_some_and(shown) {
+            return Ok(false);
+        }
+        let look = Look::FileSystem {
+            path: gone.point.clone(),
+            dev: gone.dev(),
+        };
+        let seen = see::look(cx, look).await?;
+        Ok(matches!(seen, Ok(Seen::FileSystem { there: true })))
+    }
+
+    /// The same, once whoever used it has ended.
+    async fn stays_hidden(&self, gone: &Mount) -> Result<bool, Stop> {
+        let mut patience = Patience::brisk(SETTLE);
+        while self.is_hidden(gone).await? {
+            if !patience.wait().await {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
 /// Whether this number is the same disk still.
 fn is_there(disk: &BlockDevice) -> bool {
     let (major, minor) = disk.id.number;
@@ -75,6 +109,7 @@ impl Staged<'_> {
         let target = self.publish("a").await?;
         let marker = Marker::new()?;
         target.write(&marker).await?;
+        let mount = target.mounts("before, in use").await?.pop();
         let holder = target.hold(way, &marker)?;
         let unpublished = target.ask_unpublish().await?.is_ok();
         if !unpublished
@@ -94,15 +129,28 @@ impl Staged<'_> {
             true => self.volume.device_in_use().await?,
             false => None,
         };
+        let hidden = match &mount {
+            Some(mount) if gone && used.is_none() => self.is_hidden(mount).await?,
+            _ => false,
+        };
         drop(holder);
         if !gone {
             self.unstage().await?;
         }
         match used {
             // Only where it was our process that used it.
-            Some(used) if !self.volume.device_stays_in_use().await? => Err(Stop::fail(format!(
-                "{way}, everything was answered with OK, no mount is to be seen, and {used}: it was only put out of sight"
-            ))),
+            Some(used) if !self.volume.device_stays_in_use().await? => {
+                return Err(Stop::fail(put_out_of_sight(way, &used)));
+            }
+            _ => {}
+        }
+        match mount {
+            // Whose it is then, and whether it may be used, its server knows.
+            Some(mount) if hidden && !self.stays_hidden(&mount).await? => {
+                let ((major, minor), fs) = (mount.dev(), &mount.fs_type);
+                let used = format!("its file system ({fs}, {major}:{minor}) is in use still");
+                Err(Stop::Warn(put_out_of_sight(way, &used)))
+            }
             _ => Ok(()),
         }
     }
@@ -129,4 +177,10 @@ impl Staged<'_> {
             false => self.unstage().await,
         }
     }
+}
+
+fn put_out_of_sight(way: InUse, used: &str) -> String {
+    format!(
+        "{way}, everything was answered with OK, no mount is to be seen, and {used}: it was only put out of sight"
+    )
 }

@@ -114,6 +114,11 @@ impl Host {
             "looks at one mount among many at the same cost",
         ));
         features.push(feature(
+            "ustat",
+            kernel::ustat(),
+            "file systems that are in use, and mounted nowhere",
+        ));
+        features.push(feature(
             "kernel-log",
             kernel::opens(Path::new("/dev/kmsg"), false),
             "errors of file systems and disks",

@@ -29,8 +29,8 @@ mod slate;
 mod tests;
 
 pub use ask::{
-    is_free, loop_status, open_device, read_beneath, read_device, read_dir, read_file, remove_file,
-    stat, stat_follow, statfs, write_device, write_file,
+    file_system, is_free, loop_status, open_device, read_beneath, read_device, read_dir, read_file,
+    remove_file, stat, stat_follow, statfs, write_device, write_file,
 };
 pub use parent::{abandoned, look_now, reap};
 pub use seen::{DeviceSeen, FileStat, FsStat, Listing, LoopSeen, Name, Seen};
@@ -171,6 +171,15 @@ pub enum Look {
         /// The loop device.
         path: PathBuf,
     },
+    /// Whether the kernel has a file system of this device number in use, mounted or
+    /// not: one that was only put out of sight is found too (ustat(2), which some
+    /// architectures have not: `ENOSYS`). A dead server is waited for.
+    FileSystem {
+        /// Where it is, or was: for the record.
+        path: PathBuf,
+        /// Major and minor number, as mountinfo has them.
+        dev: (u32, u32),
+    },
     /// Waits until it is killed, for the tests of the deadline.
     #[cfg(test)]
     Sleep,
@@ -194,6 +203,7 @@ impl Look {
             | Look::ReadDevice { path, .. }
             | Look::WriteDevice { path, .. }
             | Look::OpenExclusive { path }
+            | Look::FileSystem { path, .. }
             | Look::LoopStatus { path } => path,
             #[cfg(test)]
             Look::Sleep => Path::new("/"),

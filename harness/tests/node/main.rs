@@ -52,6 +52,11 @@ fn main() -> ExitCode {
             &[],
             mounts::beneath,
         ),
+        trial(
+            "a_file_system_out_of_sight_is_seen",
+            &["ustat"],
+            mounts::out_of_sight,
+        ),
         trial("nasty_names_are_read_as_they_are", &[], mounts::nasty_names),
         trial("propagation_is_seen", &[], mounts::propagation),
         trial(

@@ -92,6 +92,25 @@ pub(crate) fn beneath() -> Done {
     Ok(())
 }
 
+pub(crate) fn out_of_sight() -> Done {
+    let folder = Folder::new()?;
+    let target = folder.sub("target")?;
+    tmpfs(&target, "lazy")?;
+    let dev = MountTable::ours()?.at(&target)[0].dev();
+    let there = || wait(look::file_system(&target, dev, SOON));
+    assert!(there()?, "it is mounted");
+    let held = fs::File::create(target.join("held"))?;
+    umount2(&target, MntFlags::MNT_DETACH)?;
+    assert!(MountTable::ours()?.at(&target).is_empty());
+    assert!(there()?, "it is out of sight, and used");
+    drop(held);
+    let until = std::time::Instant::now() + SOON;
+    while there()? {
+        assert!(std::time::Instant::now() < until, "nobody uses it");
+    }
+    Ok(())
+}
+
 pub(crate) fn nasty_names() -> Done {
     let folder = Folder::new()?;
     for name in [

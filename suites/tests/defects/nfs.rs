@@ -400,9 +400,10 @@ pub(crate) const MORE: &[Row] = &[
     of(
         Driver::Nfs,
         &["in-use"],
-        not_yet(
+        caught(
             "lazy-umount-hides-busy",
-            "whether a share is in use still, no device tells; the loop driver's row has it",
+            &[("in-use.ok-means-the-device-is-free", Warn)],
+            &[],
         ),
     ),
     of(

@@ -103,6 +103,14 @@ pub(super) fn has_module(name: &str) -> bool {
     named("modules.builtin") || named("modules.dep")
 }
 
+/// Whether there is ustat(2): an architecture has it or not.
+pub(super) fn ustat() -> Result<(), String> {
+    match cfg!(target_arch = "x86_64") {
+        true => Ok(()),
+        false => Err("we know of no ustat(2) on this architecture".to_owned()),
+    }
+}
+
 /// Asks for one mount of our namespace, and for what statmount says of it.
 pub(super) fn statmount() -> Result<(), String> {
     let said = |e: Errno| match e {

@@ -68,6 +68,10 @@ asks! {
     }
     /// [`Look::OpenExclusive`]: whether nobody uses the device.
     is_free() -> bool { |path| Look::OpenExclusive { path }, Seen::Exclusive { free } => free }
+    /// [`Look::FileSystem`]: whether it is in use.
+    file_system(dev: (u32, u32)) -> bool {
+        |path, dev| Look::FileSystem { path, dev }, Seen::FileSystem { there } => there
+    }
     /// [`Look::LoopStatus`].
     loop_status() -> LoopSeen { |path| Look::LoopStatus { path }, Seen::Loop(seen) => seen }
 }

@@ -155,6 +155,15 @@ fn answer(look: &Look, path: &CStr, slate: &Slate) -> Step<Reply> {
             Err(Reply::Os(Call::Open, libc::EBUSY)) => Ok(Reply::Exclusive { free: false }),
             Err(reply) => Err(reply),
         },
+        Look::FileSystem { dev, .. } => match ustat(*dev) {
+            Ok(()) => Ok(Reply::FileSystem { there: true }),
+            Err(libc::EINVAL) => Ok(Reply::FileSystem { there: false }),
+            // It is there, and cannot be asked.
+            Err(libc::EIO | libc::ESTALE | libc::ENOTCONN | libc::ETIMEDOUT) => {
+                Ok(Reply::FileSystem { there: true })
+            }
+            Err(errno) => Err(Reply::Os(Call::Ustat, errno)),
+        },
         Look::LoopStatus { .. } => loop_status(open_block(path, libc::O_RDONLY)?),
         #[cfg(test)]
         Look::Sleep => loop {
@@ -162,6 +171,25 @@ fn answer(look: &Look, path: &CStr, slate: &Slate) -> Step<Reply> {
             unsafe { libc::pause() };
         },
     }
+}
+
+/// ustat(2) of the file system with this device number; the error number.
+#[cfg(target_arch = "x86_64")]
+fn ustat((major, minor): (u32, u32)) -> Result<(), i32> {
+    // struct ustat has 32 bytes there, and nobody reads them.
+    let mut told = [0_u64; 8];
+    let dev = libc::makedev(major, minor) as libc::c_uint;
+    // SAFETY: the kernel writes one struct ustat, for which there is room.
+    match unsafe { libc::syscall(libc::SYS_ustat, dev, told.as_mut_ptr()) } {
+        0 => Ok(()),
+        _ => Err(nix::errno::Errno::last_raw()),
+    }
+}
+
+/// There is no such call.
+#[cfg(not(target_arch = "x86_64"))]
+fn ustat(_: (u32, u32)) -> Result<(), i32> {
+    Err(libc::ENOSYS)
 }
 
 /// Opens without ever waiting for somebody. All descriptors end with the child.

@@ -137,6 +137,7 @@ fn read(look: &Look, slate: &Slate) -> Result<Seen, LookError> {
         Reply::StatFs(stat) => Seen::StatFs(stat),
         Reply::Device(device) => Seen::Device(device),
         Reply::Loop(seen) => Seen::Loop(seen),
+        Reply::FileSystem { there } => Seen::FileSystem { there },
         Reply::Exclusive { free } => Seen::Exclusive { free },
         Reply::Bytes(len) => Seen::Bytes(slate.copy(len)),
         Reply::Names { len, truncated } => Seen::Names(Listing {

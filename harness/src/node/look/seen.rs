@@ -23,6 +23,11 @@ pub enum Seen {
     Device(DeviceSeen),
     /// Of `LoopStatus`.
     Loop(LoopSeen),
+    /// Of `FileSystem`.
+    FileSystem {
+        /// It is in use.
+        there: bool,
+    },
     /// Of `OpenExclusive`.
     Exclusive {
         /// Nobody else uses the device; false for `EBUSY`.

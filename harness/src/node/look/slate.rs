@@ -22,6 +22,7 @@ pub(super) enum Call {
     Ioctl,
     OpenTree,
     Chmod,
+    Ustat,
 }
 
 impl Call {
@@ -40,6 +41,7 @@ impl Call {
             Call::Ioctl => "ioctl",
             Call::OpenTree => "open_tree",
             Call::Chmod => "fchmod",
+            Call::Ustat => "ustat",
         }
     }
 }
@@ -77,6 +79,9 @@ pub(super) enum Reply {
     Loop(LoopSeen),
     Exclusive {
         free: bool,
+    },
+    FileSystem {
+        there: bool,
     },
     /// So many bytes follow.
     Bytes(usize),
