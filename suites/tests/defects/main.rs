@@ -148,12 +148,6 @@ fn judge(row: &Row, said: &Said) -> Result<(), String> {
             }
             Ok(())
         }
-        Expect::NotYet(why) => match said.red.is_empty() {
-            true => Ok(()),
-            false => Err(format!(
-                "it is caught now, though the table says that {why}: move its row"
-            )),
-        },
         Expect::Caught { must, may } => {
             let fails = said.red.keys().any(|(_, word)| *word == "fail");
             if said.code != Some(i32::from(fails)) {
@@ -222,11 +216,7 @@ fn print(matrix: &BTreeMap<String, (String, Option<String>)>) {
         let Some((line, _)) = matrix.get(&row.name()) else {
             continue;
         };
-        let gap = match &row.expect {
-            Expect::NotYet(why) => format!("not yet: {why}; "),
-            _ => String::new(),
-        };
-        println!("  {:46} {gap}{line}", row.name());
+        println!("  {:46} {line}", row.name());
     }
     // Last: of a long log the end is what is read.
     for (name, (_, why)) in matrix {

@@ -3,7 +3,7 @@
 
 use csi_harness::check::Outcome::{Fail, Warn};
 
-use crate::table::{Driver, Expect, Row, caught, not_yet};
+use crate::table::{Driver, Expect, Row, caught};
 
 /// A row of this driver, for these checks.
 const fn of(driver: Driver, only: &'static [&'static str], row: Row) -> Row {

@@ -106,8 +106,6 @@ pub(crate) enum Expect {
         /// end stands for anything.
         may: &'static [&'static str],
     },
-    /// Nothing is found, and that is a gap: why it is there still.
-    NotYet(&'static str),
 }
 
 pub(crate) const fn caught(
@@ -119,15 +117,6 @@ pub(crate) const fn caught(
         driver: Driver::Loop,
         defect,
         expect: Expect::Caught { must, may },
-        only: &[],
-    }
-}
-
-pub(crate) const fn not_yet(defect: &'static str, why: &'static str) -> Row {
-    Row {
-        driver: Driver::Loop,
-        defect,
-        expect: Expect::NotYet(why),
         only: &[],
     }
 }
