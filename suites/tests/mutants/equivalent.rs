@@ -50,6 +50,11 @@ pub(crate) const EQUIVALENT: &[(&str, &str)] = &[
         "ControllerPublishVolume:unlink:1=*",
         "what it removes is left by a crash alone",
     ),
+    (
+        "ControllerUnpublishVolume:unlink:1=skip|late|lie",
+        "the link that names the disk stays in the driver's own place, and is made anew when \
+         the volume is attached again",
+    ),
 ];
 
 /// The reason that the list has for a mutant of this name.

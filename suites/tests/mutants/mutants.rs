@@ -80,7 +80,7 @@ pub(crate) fn concerned(rpc: &str) -> &'static [&'static str] {
     match rpc {
         "CreateVolume" => &["volume.", "node-stage.", "node-publish.", DRIVER, RESTART],
         "DeleteVolume" => &["delete-volume", "create-volume", DRIVER, RESTART],
-        "CreateSnapshot" | "DeleteSnapshot" => &["snapshot", "create-from", DRIVER],
+        "CreateSnapshot" | "DeleteSnapshot" => &["snapshot", "create-volume.", DRIVER],
         "ControllerPublishVolume" | "ControllerUnpublishVolume" => {
             &["controller-", "node-stage.", DRIVER, RESTART]
         }
