@@ -90,7 +90,8 @@ pub(super) fn overlay(
     if let Some(allow) = read(environment, "CSI_CONFORMANCE_ALLOW", consents)? {
         config.allow = Some(allow);
     }
-    if let Some(root) = environment("CSI_CONFORMANCE_KUBELET_ROOT").filter(|root| !root.is_empty()) {
+    if let Some(root) = environment("CSI_CONFORMANCE_KUBELET_ROOT").filter(|root| !root.is_empty())
+    {
         config.paths.kubelet_root = Some(PathBuf::from(root));
     }
     if let Some(uid) = variable(environment, "CSI_CONFORMANCE_POD_UID")? {
