@@ -93,6 +93,8 @@ fn the_environment_wins_over_the_file() {
             ("CSI_CONFORMANCE_DEADLINE", "5s"),
             ("CSI_CONFORMANCE_REPORT_DIR", "b"),
             ("CSI_CONFORMANCE_REQUIRE", "partial"),
+            ("CSI_CONFORMANCE_KUBELET_ROOT", "/k"),
+            ("CSI_CONFORMANCE_POD_UID", "me"),
         ],
     )
     .unwrap();
@@ -107,6 +109,8 @@ fn the_environment_wins_over_the_file() {
     assert_eq!(config.deadline, Duration::from_secs(5));
     assert_eq!(config.report_dir, Some(PathBuf::from("b")));
     assert_eq!(config.require, Require::Partial);
+    assert_eq!(config.paths.kubelet_root, Some(PathBuf::from("/k")));
+    assert_eq!(config.paths.pod_uid.as_deref(), Some("me"));
 
     let none = load(None, folder.path(), &[("CSI_CONFORMANCE_ALLOW", "none")]).unwrap();
     assert_eq!(none.allow, Some(BTreeSet::new()));

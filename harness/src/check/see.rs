@@ -250,6 +250,33 @@ pub(super) async fn own_disk(cx: &Cx, target: &OurPath) -> Result<Result<DiskId,
     Ok(Ok(device.disk))
 }
 
+/// Notes that a folder of ours is not there for the driver: its container does not
+/// share it, and whatever it says of the path, that is why.
+pub(super) async fn note_what_the_driver_lacks(cx: &Cx, path: &OurPath) -> Result<(), Stop> {
+    let facts = cx.facts();
+    if facts.same_namespace || facts.no_driver_namespace.is_some() {
+        return Ok(());
+    }
+    let Some(pid) = cx.session.driver_pid().await else {
+        return Ok(());
+    };
+    let theirs = Path::new(&path.drivers);
+    // proc_pid_root(5): the path as that process would find it.
+    let root = Path::new("/proc").join(pid.to_string()).join("root");
+    let seen = theirs.strip_prefix("/").map(|rest| root.join(rest));
+    let Ok(there) = seen else { return Ok(()) };
+    if matches!(look(cx, Look::Stat { path: there }).await?, Err(error) if error.is_not_found()) {
+        cx.fact(
+            "driver's namespace",
+            format!(
+                "there is no {}: share its folder with the driver's container (paths.kubelet_root), or tell what it is called there (paths.in_driver)",
+                theirs.display()
+            ),
+        );
+    }
+    Ok(())
+}
+
 /// The block device of this name below /dev, if it is one.
 fn disk_named(name: Option<&std::ffi::OsStr>) -> Option<BlockDevice> {
     let dev = std::fs::read_to_string(Path::new("/sys/class/block").join(name?).join("dev"));

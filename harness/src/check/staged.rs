@@ -85,6 +85,9 @@ impl<'a> Staged<'a> {
         hooks::before_stage(cx, &self.volume.id()).await?;
         let asked = self.send_stage(self.stage_request()).await?;
         let access = self.volume.access();
+        if asked.refusal().is_some() {
+            see::note_what_the_driver_lacks(cx, path).await?;
+        }
         asked.ok_or_declined(cx, Step::Stage(access), access)?;
         cx.session.works(Step::Stage(access), access);
         see::claim_disk(&self.volume, path);

@@ -37,6 +37,14 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
         "CSI_CONFORMANCE_QUIET_PERIOD",
         "quiet_period: how long to wait at the end for what comes late",
     ),
+    (
+        "CSI_CONFORMANCE_KUBELET_ROOT",
+        "paths.kubelet_root: the kubelet's folder",
+    ),
+    (
+        "CSI_CONFORMANCE_POD_UID",
+        "paths.pod_uid: the pod that we run in, which knows it from nobody but the kubelet",
+    ),
 ];
 
 /// One variable; none where it is not set or empty.
@@ -81,6 +89,13 @@ pub(super) fn overlay(
     }
     if let Some(allow) = read(environment, "CSI_CONFORMANCE_ALLOW", consents)? {
         config.allow = Some(allow);
+    }
+    if let Some(root) = environment("CSI_CONFORMANCE_KUBELET_ROOT").filter(|root| !root.is_empty())
+    {
+        config.paths.kubelet_root = Some(PathBuf::from(root));
+    }
+    if let Some(uid) = variable(environment, "CSI_CONFORMANCE_POD_UID")? {
+        config.paths.pod_uid = Some(uid);
     }
     Ok(())
 }

@@ -29,6 +29,45 @@ pub(crate) fn configuration(block: &Block) -> Tested {
     Ok(())
 }
 
+/// Steps of a workflow, one of which is our action: with what it requires, and with
+/// nothing that it does not know.
+pub(crate) fn workflow(block: &Block) -> Tested {
+    const ACTION: &str = include_str!("../../../ci/action.yml");
+    let (_, ours) = block
+        .content
+        .split_once("- uses: csi-conformance/csi-conformance/ci@")
+        .ok_or("our action is no step of it")?;
+    let given: Vec<&str> = ours
+        .lines()
+        .skip_while(|line| line.trim() != "with:")
+        .skip(1)
+        .filter_map(|line| line.trim().split_once(':'))
+        .map(|(name, _)| name)
+        .collect();
+    let inputs = ACTION
+        .lines()
+        .skip_while(|line| *line != "inputs:")
+        .take_while(|line| *line != "outputs:");
+    let mut known = Vec::new();
+    let mut required = Vec::new();
+    for line in inputs {
+        match (line.strip_prefix("  "), known.last()) {
+            (Some(name), _) if !name.starts_with(' ') => known.push(name.trim_end_matches(':')),
+            (Some("  required: true"), Some(name)) => required.push(*name),
+            _ => {}
+        }
+    }
+    match given.iter().find(|name| !known.contains(name)) {
+        Some(name) => return Err(format!("ci/action.yml has no input {name}").into()),
+        None if given.is_empty() => return Err("it gives our action nothing".into()),
+        None => {}
+    }
+    match required.iter().find(|name| !given.contains(name)) {
+        Some(name) => Err(format!("ci/action.yml requires {name}").into()),
+        None => Ok(()),
+    }
+}
+
 /// The author's own test target is what is shown.
 pub(crate) fn rust(block: &Block) -> Tested {
     match block.content == AUTHORS_TEST {

@@ -79,6 +79,9 @@ fn trials(places: Option<&Arc<Places>>) -> Vec<Trial> {
                 let printed = rest.next_if(|next| next.language == "text");
                 commands(&name, block, printed, places)
             }
+            "yaml" if block.content.contains("uses:") => {
+                anybody(&name, move || forms::workflow(&block))
+            }
             "yaml" => anybody(&name, move || forms::configuration(&block)),
             "toml" => anybody(&name, move || forms::manifest(&block)),
             "rust" => anybody(&name, move || forms::rust(&block)),

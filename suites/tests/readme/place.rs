@@ -51,13 +51,19 @@ impl Places {
         }
     }
 
-    /// A new one, with `csi-conformance` and `cargo` in its `bin`.
+    /// A new one, with `csi-conformance` and `cargo` in its `bin`, and with the
+    /// repository's `ci`. There is no cluster: what would make one is pretended.
     pub(crate) fn next(&self) -> io::Result<Place> {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         let path = self.base.join(number.to_string());
         fs::create_dir_all(path.join("bin"))?;
         symlink(PROGRAM, path.join("bin/csi-conformance"))?;
         symlink(std::env::current_exe()?, path.join("bin/cargo"))?;
+        let ci = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ci");
+        for tool in ["kind", "kubectl", "docker"] {
+            symlink(ci.join("kind/pretend"), path.join("bin").join(tool))?;
+        }
+        symlink(ci, path.join("ci"))?;
         Ok(Place { path })
     }
 }
