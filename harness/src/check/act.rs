@@ -6,8 +6,11 @@ use std::time::{Duration, Instant};
 
 use csi_proto::rpc;
 use csi_proto::v1;
+use csi_proto::v1::controller_service_capability::rpc::Type as ControllerRpc;
+use csi_proto::v1::node_service_capability::rpc::Type as NodeRpc;
 
 use super::cx::Cx;
+use super::facts::Facts;
 use super::hooks;
 use super::interrupt::Sending;
 use super::kind::Kind;
@@ -84,6 +87,17 @@ async fn timed<T>(doing: impl Future<Output = Result<T, Stop>>) -> Result<(T, Du
 }
 
 impl Act {
+    /// The first call that a driver is asked for a volume that exists.
+    pub fn first_of(facts: &Facts) -> Self {
+        if facts.controller_can(ControllerRpc::PublishUnpublishVolume) {
+            Self::Attach
+        } else if facts.node_can(NodeRpc::StageUnstageVolume) {
+            Self::Stage
+        } else {
+            Self::Publish
+        }
+    }
+
     /// Whether a used volume will not do, and a new one can be had.
     pub(super) fn needs_a_new_volume(self, cx: &Cx) -> bool {
         let used_will_do = matches!(
@@ -114,7 +128,15 @@ impl Act {
         let subject = self.prepare(cx, kind, Duration::ZERO, None).await?;
         let subject = subject.after("undisturbed");
         let way = async {
-            let ((), takes) = timed(subject.repeat()).await?;
+            let first = timed(subject.repeat()).await;
+            if let Err(Stop::Fail(_)) = &first {
+                // It was refused, and not given up: no volume has that name.
+                subject.volume.with(|claim| match claim.id {
+                    None => claim.name = None,
+                    Some(_) => {}
+                });
+            }
+            let ((), takes) = first?;
             subject.repeat().await?;
             subject.holds().await?;
             subject.take_back().await?;

@@ -59,6 +59,8 @@ pub struct VolumeClaim {
     pub loops_before: Option<HashSet<DiskId>>,
     /// It is the user's, and not marked `scratch`: it is only read.
     pub given_read_only: bool,
+    /// It is the user's, and is asked for with `readonly` always.
+    pub readonly: bool,
     /// The disk of ours that it lies on, in place of its image.
     pub disk: Option<Arc<Disk>>,
     /// We did harm to its disk or file system: it serves no other check.
@@ -87,6 +89,7 @@ impl VolumeClaim {
             disks: Vec::new(),
             loops_before: None,
             given_read_only: false,
+            readonly: false,
             disk: None,
             harmed: false,
             given: None,

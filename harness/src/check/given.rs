@@ -110,6 +110,7 @@ fn claim(
     // One that the user says nothing of is made by attaching, where the driver
     // does that.
     claim.attached = (!given.publish_context.is_empty()).then_some(given.publish_context);
+    claim.readonly = given.read_only;
     claim.given_read_only = given.read_only || !given.scratch;
     claim.given = index;
     claim

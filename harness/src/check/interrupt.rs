@@ -48,6 +48,8 @@ const STANDSTILL: Duration = Duration::from_millis(100);
 /// what was interrupted may be in its own way for a moment. It is longer for a driver
 /// that is given more time for its calls.
 const INSISTING: Duration = Duration::from_secs(3);
+/// Refusals of the request itself.
+const FINAL: [Code; 2] = [Code::INVALID_ARGUMENT, Code::UNIMPLEMENTED];
 /// What part of a deadline that is.
 const OF_THE_DEADLINE: u32 = 12;
 
@@ -97,6 +99,8 @@ impl Cx {
                 _ => return Ok(asked),
             };
             let again = match refusal.code.is_transient() {
+                // No time makes the request another one.
+                false if FINAL.contains(&refusal.code) => false,
                 true if self.impatient.load(Ordering::Relaxed) => false,
                 true => {
                     let again = patience.wait().await;

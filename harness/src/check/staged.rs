@@ -247,7 +247,7 @@ impl<'a> Staged<'a> {
 
     async fn second(&self, name: &str, readonly: bool) -> Result<Published<'a>, Stop> {
         let (mut request, target) = self.publish_request(name)?;
-        request.readonly = readonly;
+        request.readonly |= readonly;
         let asked = self.send_publish(request.clone(), &target).await?;
         // The text asks for this refusal with a single writer, Kubernetes for OK.
         let refused = asked
@@ -301,7 +301,7 @@ impl<'a> Staged<'a> {
                 .unwrap_or_default(),
             target_path: target.drivers.clone(),
             volume_capability: Some(self.volume.capability()),
-            readonly: false,
+            readonly: self.volume.with(|claim| claim.readonly),
             secrets: cx.secrets("NodePublishVolume"),
             volume_context,
         };

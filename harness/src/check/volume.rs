@@ -334,7 +334,11 @@ impl<'a> Volume<'a> {
             volume_id: self.id(),
             node_id: node.unwrap_or_default(),
             volume_capability: Some(self.capability()),
-            readonly: false,
+            readonly: self.with(|claim| claim.readonly)
+                && self
+                    .cx
+                    .facts()
+                    .controller_can(ControllerRpc::PublishReadonly),
             secrets: self.cx.secrets("ControllerPublishVolume"),
             volume_context: self
                 .with(|claim| claim.context.clone())

@@ -116,7 +116,7 @@ pub struct StaticVolume {
     /// `MountVolume.fs_type`; empty: the driver's own choice.
     #[serde(default)]
     pub fs_type: String,
-    /// It cannot be written to, however it is published.
+    /// It cannot be written to, and is asked for with `readonly`.
     #[serde(default)]
     pub read_only: bool,
     /// Its content may be destroyed.

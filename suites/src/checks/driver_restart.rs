@@ -225,7 +225,8 @@ check! {
 }
 
 async fn volumes_are_known(cx: &Cx) -> Checked {
-    let subjects = cx.prepared(Act::Attach, KILLED).await?;
+    let first = Act::first_of(cx.facts());
+    let subjects = cx.prepared(first, KILLED).await?;
     each(subjects.clone(), |subject| async move {
         subject.volume().attach().await
     })
