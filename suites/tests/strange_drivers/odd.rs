@@ -7,10 +7,11 @@ use csi_harness::check::{Outcome, Settled};
 use csi_proto::v1;
 use csi_proto::v1::node_service_capability as node;
 use csi_proto::v1::plugin_capability::service::Type::ControllerService;
+use csi_proto::v1::volume_capability::AccessType;
 use libtest_mimic::Trial;
 use prost::Message;
 
-use super::folders::{Folders, INVALID_ARGUMENT, service};
+use super::folders::{Folders, INVALID_ARGUMENT, read, service};
 use super::server::Answer;
 use super::world::{Place, Said, Tested, World};
 
@@ -22,6 +23,11 @@ pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
         world.trial("odd::no_version", no_version),
         world.trial("odd::probe_without_ready", probe_without_ready),
         world.trial("odd::refusals_with_details_and_no_words", no_words),
+        world.trial("odd::no_block_volumes", no_block_volumes),
+        world.trial(
+            "statics::a_volume_that_is_published_read_only_alone",
+            read_only_alone,
+        ),
         world.trial("statics::bind_mounts_of_volumes_that_are_there", statics),
         world.trial("statics::a_volume_that_is_only_read", only_read),
     ]
@@ -142,6 +148,47 @@ fn no_words(place: &Place) -> Tested {
     // That a refusal has words is a MUST of the specification; the codes count
     // all the same.
     said.only_fails("driver.explains-refusals").map(drop)
+}
+
+/// A volume for block access is refused when it is created: none comes of that.
+fn no_block_volumes(place: &Place) -> Tested {
+    let driver = Folders::creating(&place.volumes()).but(|call| {
+        let request: v1::CreateVolumeRequest = match call.method.as_str() {
+            "CreateVolume" => read(call).ok()?,
+            _ => return None,
+        };
+        let is_block = |capability: &v1::VolumeCapability| {
+            matches!(capability.access_type, Some(AccessType::Block(_)))
+        };
+        let refused = request.volume_capabilities.iter().any(is_block);
+        refused.then(|| Answer::Refuse(INVALID_ARGUMENT, "volumes are folders".into()))
+    });
+    let said = place.against(driver, "checks: {only: [makes-one, driver]}")?;
+    said.nothing_fails()?;
+    said.passes("at-once.create-makes-one")
+}
+
+/// Such as certificates: whoever wants to write is refused.
+fn read_only_alone(place: &Place) -> Tested {
+    std::fs::create_dir(place.volumes().join("a"))?;
+    let driver = Folders::of(&place.volumes()).but(|call| {
+        let request: v1::NodePublishVolumeRequest = match call.method.as_str() {
+            "NodePublishVolume" => read(call).ok()?,
+            _ => return None,
+        };
+        // What is missing in a request is told first.
+        let whole = request.volume_capability.is_some()
+            && !request.volume_id.is_empty()
+            && !request.target_path.is_empty();
+        (whole && !request.readonly)
+            .then(|| Answer::Refuse(INVALID_ARGUMENT, "readonly is required".into()))
+    });
+    let said = place.against(
+        driver,
+        "volume: {access_types: [mount]}\nvolumes: [{id: a, read_only: true}]",
+    )?;
+    said.nothing_fails()?;
+    said.passes("node-publish.target-is-mounted")
 }
 
 const STATICS: &str = "
