@@ -42,6 +42,8 @@ check! {
     OTHER_NAMESPACE = "in-use.another-namespace-lets-go",
     clauses: [spec::NODE_UNSTAGE_UNDOES],
     needs: Need::MOUNT,
+    // A namespace has a copy of all mounts: those of other checks would be busy with it.
+    phase: Alone,
     axes: [FileSystem],
     volumes: 1, calls: 20,
     look_at: "what an unstage remembers of a device that was busy: the next one has to find it again",
