@@ -61,9 +61,10 @@ pub(crate) enum Came {
     /// All checks ran, and it was made so often; what the calls that were made wrong
     /// answered, each with how often.
     Survived(BTreeMap<String, usize>),
-    /// Nothing went wrong in any run: the call was never made, or no other volume's
-    /// object was there, or the kernel refused what was done too much.
-    NoEffect(String),
+    /// It was never made, or no other volume's object was there.
+    NeverMade,
+    /// The kernel refused what was done too much, as it will wherever it is done.
+    Refused(String),
     /// It is not known: our own fault.
     Broken(String),
 }
@@ -78,7 +79,8 @@ impl fmt::Display for Came {
                     .iter()
                     .try_for_each(|(effect, times)| write!(f, " {effect} ({times} times);"))
             }
-            Self::NoEffect(why) => write!(f, "no effect: {why}"),
+            Self::NeverMade => f.write_str("no effect: it was never made, or on no other object"),
+            Self::Refused(why) => write!(f, "no effect: the second call is refused: {why}"),
             Self::Broken(why) => write!(f, "BROKEN: {why}"),
         }
     }
@@ -118,7 +120,7 @@ pub(crate) fn mutant(mutant: &Mutant, honest: &Honest) -> Came {
     let first = run(mutant, own, file_systems, honest);
     let enough = honest.suite.own_only || reason(&mutant.name()).is_some();
     let came = match first {
-        Ok(Came::Survived(_) | Came::NoEffect(_)) if !enough => run(mutant, &[], "", honest),
+        Ok(Came::Survived(_) | Came::NeverMade) if !enough => run(mutant, &[], "", honest),
         came => came,
     };
     came.unwrap_or_else(Came::Broken)
@@ -191,10 +193,10 @@ fn survived(mutant: &Mutant, place: &Place) -> Came {
     if !effects.is_empty() || !mutant.defects.is_empty() {
         return Came::Survived(effects);
     }
-    Came::NoEffect(match refused.keys().next() {
-        Some(why) => format!("the second call is refused: {why}"),
-        None => "the call was never made, or on no other volume's object".to_owned(),
-    })
+    match refused.into_keys().next() {
+        Some(why) => Came::Refused(why),
+        None => Came::NeverMade,
+    }
 }
 
 /// A finding: its check and what it says. Lines are `fail  ID  TIME  MESSAGE`.

@@ -55,7 +55,7 @@ pub(crate) fn tell(came: &[(Mutant, Came)], of: usize) -> ExitCode {
                 row.survived += 1;
                 survivors.push(format!("{name}: {came}"));
             }
-            (Came::NoEffect(_), _) => row.no_effect += 1,
+            (Came::NeverMade | Came::Refused(_), _) => row.no_effect += 1,
             (Came::Broken(why), _) => {
                 row.broken += 1;
                 broken.push(format!("{name}: {why}"));
