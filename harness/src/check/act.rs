@@ -131,9 +131,10 @@ impl Act {
             let first = timed(subject.repeat()).await;
             if let Err(Stop::Fail(_)) = &first {
                 // It was refused, and not given up: no volume has that name.
-                subject.volume.with(|claim| match claim.id {
-                    None => claim.name = None,
-                    Some(_) => {}
+                subject.volume.with(|claim| {
+                    if claim.id.is_none() {
+                        claim.name = None;
+                    }
                 });
             }
             let ((), takes) = first?;
