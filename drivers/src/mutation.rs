@@ -167,6 +167,7 @@ calls! {
     LoopCapacity = "loop-capacity", EFFECT: "LOOP_SET_CAPACITY";
     LoopStatus = "loop-status", ANSWER: "LOOP_GET_STATUS64; the lie is all zeros";
     LoopSetStatus = "loop-set-status", EFFECT: "LOOP_SET_STATUS64";
+    BlockReadOnly = "block-read-only", EFFECT: "BLKROSET";
     Mkfs = "mkfs", EFFECT: "mkfs.ext4, mkfs.xfs, mkfs.btrfs";
     Fsck = "fsck", EFFECT: "e2fsck";
     Grow = "growfs", EFFECT: "resize2fs, EXT4_IOC_RESIZE_FS, xfs_growfs, btrfs filesystem resize";

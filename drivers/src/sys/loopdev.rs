@@ -24,6 +24,8 @@ use crate::mutation::Call;
 const CONTROL: &str = "/dev/loop-control";
 const READ_ONLY: u32 = 1;
 const AUTOCLEAR: u32 = 4;
+/// `linux/fs.h`.
+const BLKROSET: u32 = 0x125d;
 /// The major device number of loop devices.
 const MAJOR: u32 = 7;
 /// How often a free device is asked for before the race with others counts as lost.
@@ -256,7 +258,15 @@ fn configure(device: LoopDevice, file: &Opened, image: &Path, read_only: bool) -
         let mut config = config;
         config.fd = file.as_raw_fd().unsigned_abs();
         ioctl_ptr(node, LOOP_CONFIGURE, &mut config)
-    })
+    })?;
+    // Whoever had this number before may have made it read-only (BLKROSET), and that
+    // stays with the number.
+    if !read_only && device.is_read_only() {
+        node.call(Call::BlockReadOnly, |node| {
+            ioctl_ptr(node, BLKROSET, &mut 0_i32)
+        })?;
+    }
+    Ok(())
 }
 
 fn status(device: &Opened) -> io::Result<loop_info64> {

@@ -16,6 +16,7 @@ pub(super) static CHECKS: &[&Check] = &[
     &WITHOUT_STAGE,
     &OTHER_ARGUMENTS,
     &READ_ONLY,
+    &READ_ONLY_STAYS,
     &READ_ONLY_BESIDE_WRITER,
     &SINGLE_WRITER,
     &STAGING_PATH_REQUIRED,
@@ -97,6 +98,36 @@ async fn read_only(cx: &Cx) -> Checked {
         (Access::Block, Ok(())) => Err(Stop::Warn(
             "the block volume was published with readonly=true, and its device takes a write"
                 .into(),
+        )),
+    }
+}
+
+check! {
+    /// A volume that is published read-only still takes no write after a while.
+    ///
+    /// What is mounted writable first, or mended by a retry behind the answer, is looked
+    /// at once and never again.
+    READ_ONLY_STAYS = "node-publish.read-only-stays",
+    clauses: [spec::NODE_PUBLISH_READONLY],
+    needs: Need::MOUNT,
+    phase: Quiet,
+    volumes: 1, calls: 12,
+    look_at: "what still runs after the answer, and remounts the target",
+    run: read_only_stays,
+}
+
+async fn read_only_stays(cx: &Cx) -> Checked {
+    let staged = cx.volume(Want::any()).await?.stage().await?;
+    let target = staged.publish_read_only("a").await?;
+    if !target.is_read_only().await? {
+        // Where it never was, another check tells of it.
+        return Ok(());
+    }
+    target.quiet_period().await;
+    match target.try_write(&Marker::new()?).await? {
+        Err(_) => Ok(()),
+        Ok(()) => Err(Stop::fail(
+            "the target was read-only at OK, and takes a write after the quiet period",
         )),
     }
 }

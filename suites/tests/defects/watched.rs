@@ -15,6 +15,14 @@ pub(crate) const ROWS: &[Row] = &[
         )
     },
     caught(
+        "read-only-for-a-moment",
+        &[("node-publish.read-only-stays", Fail)],
+        &[
+            "node-publish.read-only-takes-no-write",
+            "node-publish.read-only-leaves-the-writer",
+        ],
+    ),
+    caught(
         "lazy-umount-hides-busy",
         &[("in-use.ok-means-the-device-is-free", Fail)],
         &[],

@@ -258,7 +258,15 @@ impl Plan<'_> {
         if flags.is_empty() {
             return Ok(());
         }
-        mount::set_flags(self.target, flags).map_err(internal)
+        mount::set_flags(self.target, flags).map_err(internal)?;
+        if driver.defects.has(Defect::READ_ONLY_FOR_A_MOMENT) {
+            let (target, flags) = (self.target.to_owned(), flags - MsFlags::MS_RDONLY);
+            std::thread::spawn(move || {
+                std::thread::sleep(std::time::Duration::from_millis(700));
+                let _ = mount::set_flags(&target, flags);
+            });
+        }
+        Ok(())
     }
 
     /// Takes back what a publish that failed has done.
