@@ -15,7 +15,7 @@ use super::step::{Access, Step};
 use super::stop::{Checked, Stop};
 use super::volume::{Volume, Want};
 use super::wait::Patience;
-use crate::lab::Failing;
+use crate::lab::{Failing, Holder};
 use crate::node::Look;
 
 /// What a volume is made from.
@@ -326,6 +326,23 @@ impl<'a> Snapshot<'a> {
 }
 
 impl Published<'_> {
+    /// A process that has the device of a block volume open until it is dropped, as a
+    /// workload has: the last close would write out what the kernel holds back. None for
+    /// a volume that is mounted.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn keeps_device_open(&self) -> Result<Option<Holder>, Stop> {
+        if self.staged.volume.access() == Access::Mount {
+            return Ok(None);
+        }
+        let path = &self.target.ours;
+        self.cx().fact("held open", path.display().to_string());
+        let holder = Holder::open_file(path);
+        let wrong = |error| Stop::ours(format!("hold {} open", path.display()), error);
+        holder.map(Some).map_err(wrong)
+    }
+
     /// Writes a marker, and does not wait until it is on the disk: as a workload's
     /// write(2) that was answered.
     ///

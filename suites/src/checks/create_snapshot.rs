@@ -18,6 +18,7 @@ pub(super) static CHECKS: &[&Check] = &[
     &SOURCE_REQUIRED,
     &UNKNOWN_VOLUME,
     &HOLDS_WHAT_WAS_WRITTEN,
+    &HOLDS_WHAT_WAS_LEFT,
     &DELETES,
     &DELETE_REPEAT,
     &DELETE_ID_REQUIRED,
@@ -181,19 +182,54 @@ check! {
 }
 
 async fn holds_what_was_written(cx: &Cx) -> Checked {
-    let client = &cx.session().client;
-    if client.endpoint("Controller") != client.endpoint("Node") {
-        // Who cuts it elsewhere cannot know what this node holds back.
-        return Err(Stop::not_offered("a controller on the node itself"));
-    }
+    is_cut_on_the_node(cx)?;
     let source = cx.volume(Want::fresh()).await?;
     source.keeps_data()?;
     let target = source.stage().await?.publish("a").await?;
     let marker = Marker::new()?;
+    let open = target.keeps_device_open()?;
     target.write_unsynced(&marker).await?;
     let snapshot = source.snapshot().await?;
+    drop(open);
     target.unpublish().await?;
     target.staged().unstage().await?;
+    let restored = cx.volume(snapshot.copy()).await?;
+    restored.comes_up("a").await?.shows(&marker).await
+}
+
+/// Who cuts it elsewhere cannot know what this node holds back.
+fn is_cut_on_the_node(cx: &Cx) -> Checked {
+    let client = &cx.session().client;
+    match client.endpoint("Controller") == client.endpoint("Node") {
+        true => Ok(()),
+        false => Err(Stop::not_offered("a controller on the node itself")),
+    }
+}
+
+check! {
+    /// A snapshot of a volume that is only staged holds what its last workload had written.
+    ///
+    /// What was not synced when the pod ended is in the memory of the node still: the
+    /// staging mount keeps the file system.
+    HOLDS_WHAT_WAS_LEFT = "create-snapshot.holds-what-the-last-pod-wrote",
+    clauses: [spec::SNAPSHOT_CREATE_WRITTEN_OUT],
+    needs: Need::All(&[RESTORE, Need::STAGE, Need::MOUNT]),
+    volumes: 2, calls: 24,
+    look_at: "whether the staging mount is frozen (fsfreeze(8)), or at least synced, and not only targets",
+    run: holds_what_was_left,
+}
+
+async fn holds_what_was_left(cx: &Cx) -> Checked {
+    is_cut_on_the_node(cx)?;
+    let source = cx.volume(Want::fresh()).await?;
+    source.keeps_data()?;
+    let staged = source.stage().await?;
+    let target = staged.publish("a").await?;
+    let marker = Marker::new()?;
+    target.write_unsynced(&marker).await?;
+    target.unpublish().await?;
+    let snapshot = source.snapshot().await?;
+    staged.unstage().await?;
     let restored = cx.volume(snapshot.copy()).await?;
     restored.comes_up("a").await?.shows(&marker).await
 }

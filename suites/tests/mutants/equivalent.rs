@@ -51,6 +51,11 @@ pub(crate) const EQUIVALENT: &[(&str, &str)] = &[
         "what it removes is left by a crash alone",
     ),
     (
+        "CreateSnapshot:mountinfo:2=lie",
+        "a target is looked at where the staging mount is gone, and then it shows nothing that \
+         could be frozen",
+    ),
+    (
         "ControllerUnpublishVolume:unlink:1=skip|late|lie",
         "the link that names the disk stays in the driver's own place, and is made anew when \
          the volume is attached again",
