@@ -393,13 +393,18 @@ pub(super) async fn delete_all(cx: &Cx) -> Vec<(Step, LedgerEntry)> {
         };
         let request = delete_request(cx, id.clone());
         let why = match cx.ask_insisting::<rpc::DeleteSnapshot>(&request).await {
-            Ok(asked) => asked.refusal().map(|refusal| refusal.code.to_string()),
-            Err(_) => Some("no answer".to_owned()),
+            Ok(asked) => {
+                let refusal = asked.refusal();
+                refusal.map(|refusal| (Step::DeleteSnapshot, refusal.code.to_string()))
+            }
+            // Whoever tells of a driver that is dead or silent tells of this.
+            Err(Stop::Blocked { step, .. }) => Some((step, "no answer".to_owned())),
+            Err(_) => Some((Step::DeleteSnapshot, "no answer".to_owned())),
         };
         match why {
             None => cx.session.strike_out_volume(&id, &label(&claim.request)),
-            Some(why) => stayed.push((
-                Step::DeleteSnapshot,
+            Some((step, why)) => stayed.push((
+                step,
                 LedgerEntry {
                     check: cx.id.clone(),
                     what: "snapshot".into(),
