@@ -120,6 +120,7 @@ defects! {
     STATE_ON_PRIVATE_PATH = "state-on-private-path", BOTH: "what is staged and published is remembered in memory alone; nothing remembered means nothing to undo";
     STATS_BLOCK_FOREVER = "stats-block-forever", NFS: "NodeGetVolumeStats waits for the server for ever, under a lock that all calls share";
     STATS_OF_PARENT_FS = "stats-of-parent-fs", BOTH: "NodeGetVolumeStats gives the numbers of whatever file system holds the path";
+    STATS_OF_THE_FIRST = "stats-of-the-first", LOOP: "NodeGetVolumeStats gives the numbers of the volume that was measured first, as they were then";
     TARGET_DIR_LEFT = "target-dir-left", BOTH: "NodeUnpublishVolume leaves the mount point that NodePublishVolume made";
     UMOUNT_ONCE_THEN_REMOVEALL = "umount-once-then-removeall", BOTH: "NodeUnpublishVolume unmounts once and then removes what is at the target, files of the volume included";
     UNADVERTISED_RPC_PANICS = "unadvertised-rpc-panics", BOTH: "an RPC that is not offered kills the process";

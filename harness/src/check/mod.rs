@@ -48,6 +48,7 @@ mod step;
 mod stop;
 mod strangers;
 mod together;
+mod usage;
 mod values;
 mod volume;
 mod wait;

@@ -15,6 +15,7 @@ pub(super) static CHECKS: &[&Check] = &[
     &NOT_OF_THE_NODES_DISK,
     &NUMBERS_ARE_TRUE,
     &PATH_REQUIRED,
+    &SHARES_ARE_TRUE,
     &UNITS_ARE_VALID,
     &UNKNOWN_VOLUME,
     &VOLUME_ID_REQUIRED,
@@ -81,6 +82,52 @@ async fn numbers_are_true(cx: &Cx) -> Checked {
         )));
     }
     Ok(())
+}
+
+check! {
+    /// What is told to be used and free is what the file system says.
+    ///
+    /// Asked for the first time, after something was written: numbers of another volume,
+    /// of the node, or of the moment of the mount are not these.
+    SHARES_ARE_TRUE = "node-stats.used-and-free-are-true",
+    clauses: [spec::NODE_STATS_TRUE],
+    needs: Need::All(&[Need::STATS, Need::MOUNT]),
+    axes: [FileSystem],
+    volumes: 1, calls: 12,
+    look_at: "whose statfs(2) it is, and when it was asked",
+    run: shares_are_true,
+}
+
+async fn shares_are_true(cx: &Cx) -> Checked {
+    /// More than the slack that numbers have.
+    const WRITTEN: u64 = 4 << 20;
+    let staged = cx.volume(Want::fresh_if_created(cx)).await?.stage().await?;
+    let target = staged.publish("a").await?;
+    if target.is_a_folder().await? {
+        return Err(Stop::not_offered("volumes with a file system of their own"));
+    }
+    let room = target.usage().await?.total;
+    target.fill(WRITTEN.min(room / 8)).await?;
+    let told = stats(cx, &target).await?.usage;
+    let says = target.usage().await?;
+    let Some(bytes) = told.iter().find(|told| told.unit == Unit::Bytes as i32) else {
+        return Ok(());
+    };
+    // A quota of its own may be told in place of the file system's.
+    let is_its_own =
+        u64::try_from(bytes.total).is_ok_and(|total| total.abs_diff(says.total) <= says.total / 5);
+    // Neither need be told.
+    let is_told = bytes.used != 0 || bytes.available != 0;
+    match is_its_own
+        && is_told
+        && !(says.has_used(bytes.used) && says.has_available(bytes.available))
+    {
+        false => Ok(()),
+        true => Err(Stop::Warn(format!(
+            "{} bytes are told to be used and {} to be free; {says:?}",
+            bytes.used, bytes.available
+        ))),
+    }
 }
 
 check! {

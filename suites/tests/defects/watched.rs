@@ -1,6 +1,6 @@
 //! Rows about what is watched during the whole run, and the stories.
 
-use csi_harness::check::Outcome::Fail;
+use csi_harness::check::Outcome::{Fail, Warn};
 
 use crate::table::{Row, caught};
 
@@ -14,6 +14,12 @@ pub(crate) const ROWS: &[Row] = &[
             &["delete-volume.*"],
         )
     },
+    caught(
+        "stats-of-the-first",
+        &[("node-stats.used-and-free-are-true", Warn)],
+        // Of the same size, but another file system.
+        &["node-stats.numbers-are-true"],
+    ),
     caught(
         "read-only-for-a-moment",
         &[("node-publish.read-only-stays", Fail)],

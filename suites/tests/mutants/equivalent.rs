@@ -51,6 +51,11 @@ pub(crate) const EQUIVALENT: &[(&str, &str)] = &[
         "what it removes is left by a crash alone",
     ),
     (
+        "CreateSnapshot:rename:3=skip|late",
+        "the record still says that the volume is frozen: at the next start it is thawed, and is \
+         thawed already",
+    ),
+    (
         "CreateSnapshot:mountinfo:2=lie",
         "a target is looked at where the staging mount is gone, and then it shows nothing that \
          could be frozen",
