@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::{Duration, Instant};
 
 /// The longest path that a socket address holds, beside its closing zero (unix(7)).
 const LONGEST: usize = 107;
@@ -59,6 +60,10 @@ pub enum EndpointError {
     TooLong(PathBuf),
 }
 
+/// How long a socket may outlive a process that was killed: a child that it was about to
+/// start has it until its exec(2).
+const LETS_GO_WITHIN: Duration = Duration::from_secs(1);
+
 /// Removes the socket of a process that is no more. A socket that somebody
 /// still answers on, and whatever is no socket, is left alone.
 pub(crate) fn remove_stale(path: &Path) -> io::Result<()> {
@@ -72,10 +77,14 @@ pub(crate) fn remove_stale(path: &Path) -> io::Result<()> {
             "there is a file of this name, and it is no socket",
         ));
     }
-    match UnixStream::connect(path) {
-        Ok(_) => Err(io::Error::other("another process serves there")),
-        Err(_) => fs::remove_file(path),
+    let until = Instant::now() + LETS_GO_WITHIN;
+    while UnixStream::connect(path).is_ok() {
+        if Instant::now() > until {
+            return Err(io::Error::other("another process serves there"));
+        }
+        std::thread::sleep(Duration::from_millis(10));
     }
+    fs::remove_file(path)
 }
 
 /// Which file a path names, if any.

@@ -61,7 +61,13 @@ impl Source {
     pub(super) fn of_id(id: &str, escape: Escape) -> Result<Option<Self>, String> {
         let parts: Vec<_> = id.split(SEPARATOR).collect();
         match parts.as_slice() {
-            [server, share, sub_dir] => Self::new(server, share, sub_dir, escape).map(Some),
+            [server, share, sub_dir] => {
+                let source = Self::new(server, share, sub_dir, escape)?;
+                // There is one way to write an id: one with empty parts is nobody's, and
+                // would lead to a folder of many.
+                let is_ours = escape == Escape::Followed || source.id() == id;
+                Ok(is_ours.then_some(source))
+            }
             _ => Ok(None),
         }
     }
@@ -230,6 +236,7 @@ mod tests {
             Ok(Some(source))
         );
         assert_eq!(Source::of_id("some-volume", Escape::Refused), Ok(None));
+        assert_eq!(Source::of_id("h#/s#volumes//", Escape::Refused), Ok(None));
         assert!(Source::of_id("h#/s#../x", Escape::Refused).is_err());
     }
 
