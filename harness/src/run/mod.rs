@@ -2,6 +2,7 @@
 
 mod conduct;
 mod engine;
+mod expected;
 mod plan;
 mod room;
 mod rounds;

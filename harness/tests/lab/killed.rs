@@ -98,7 +98,8 @@ fn foreign(folder: &Path) -> Tried {
             of("mount", false),
             of("loop device", false)
         ),
-        (1, 0, 2),
+        // Of a loop device whose number is another disk's by now there is nothing to tell.
+        (1, 0, 1),
         "{report:#?}"
     );
     assert_eq!(
