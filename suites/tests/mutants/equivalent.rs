@@ -51,6 +51,15 @@ pub(crate) const EQUIVALENT: &[(&str, &str)] = &[
         "what it removes is left by a crash alone",
     ),
     (
+        "NodeExpandVolume:rename:1=skip|late",
+        "the record does not say that the file system fills its disk: the next stage fills it \
+         again, which changes nothing",
+    ),
+    (
+        "NodeExpandVolume:open:7=lie|wrong-target",
+        "a folder is opened to be flushed, which shows itself when the machine loses its power",
+    ),
+    (
         "CreateSnapshot:rename:3=skip|late",
         "the record still says that the volume is frozen: at the next start it is thawed, and is \
          thawed already",
