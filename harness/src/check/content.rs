@@ -333,14 +333,10 @@ impl Published<'_> {
     /// # Errors
     /// It cannot be opened.
     pub fn keeps_device_open(&self) -> Result<Option<Holder>, Stop> {
-        if self.staged.volume.access() == Access::Mount {
-            return Ok(None);
+        match self.staged.volume.access() {
+            Access::Mount => Ok(None),
+            Access::Block => self.hold_path_open(&self.target.ours).map(Some),
         }
-        let path = &self.target.ours;
-        self.cx().fact("held open", path.display().to_string());
-        let holder = Holder::open_file(path);
-        let wrong = |error| Stop::ours(format!("hold {} open", path.display()), error);
-        holder.map(Some).map_err(wrong)
     }
 
     /// Writes a marker, and does not wait until it is on the disk: as a workload's

@@ -1,6 +1,7 @@
 //! Faults between the calls: what a workload or a stranger does to a target.
 
 use std::fmt;
+use std::path::Path;
 
 use super::marker::Marker;
 use super::published::Published;
@@ -52,9 +53,12 @@ impl Published<'_> {
     /// # Errors
     /// The file cannot be opened.
     pub fn hold_open(&self, marker: &Marker) -> Result<Holder, Stop> {
-        let path = self.target.ours.join(marker.file());
+        self.hold_path_open(&self.target.ours.join(marker.file()))
+    }
+
+    pub(super) fn hold_path_open(&self, path: &Path) -> Result<Holder, Stop> {
         self.cx().fact("held open", path.display().to_string());
-        Holder::open_file(&path).map_err(|e| Stop::ours(format!("hold {} open", path.display()), e))
+        Holder::open_file(path).map_err(|e| Stop::ours(format!("hold {} open", path.display()), e))
     }
 
     /// A process that uses the volume through the target in this way, until the

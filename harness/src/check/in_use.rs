@@ -49,13 +49,7 @@ impl Volume<'_> {
     /// The same, once whoever used it has ended: what the kernel needs a moment for is
     /// waited for.
     async fn device_stays_in_use(&self) -> Result<bool, Stop> {
-        let mut patience = Patience::brisk(SETTLE);
-        while self.device_in_use().await?.is_some() {
-            if !patience.wait().await {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        stays(|| async { Ok(self.device_in_use().await?.is_some()) }).await
     }
 }
 
@@ -83,14 +77,22 @@ impl Staged<'_> {
 
     /// The same, once whoever used it has ended.
     async fn stays_hidden(&self, gone: &Mount) -> Result<bool, Stop> {
-        let mut patience = Patience::brisk(SETTLE);
-        while self.is_hidden(gone).await? {
-            if !patience.wait().await {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        stays(|| self.is_hidden(gone)).await
     }
+}
+
+/// Whether this is so still when the kernel has had its moment.
+async fn stays<F>(is_so: impl Fn() -> F) -> Result<bool, Stop>
+where
+    F: Future<Output = Result<bool, Stop>>,
+{
+    let mut patience = Patience::brisk(SETTLE);
+    while is_so().await? {
+        if !patience.wait().await {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Whether this number is the same disk still.

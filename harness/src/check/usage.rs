@@ -37,12 +37,8 @@ impl Usage {
 
     /// Whether so many bytes can be said to be used.
     pub fn has_used(&self, told: i64) -> bool {
-        let (least, most) = (self.free, self.available);
-        self.is_within(
-            told,
-            self.total.saturating_sub(least),
-            self.total.saturating_sub(most),
-        )
+        let all_but = |left: u64| self.total.saturating_sub(left);
+        self.is_within(told, all_but(self.free), all_but(self.available))
     }
 }
 

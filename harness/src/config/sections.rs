@@ -264,3 +264,10 @@ pub struct Expected {
     #[serde(skip)]
     pub line: Option<usize>,
 }
+
+impl Expected {
+    /// Whether it speaks of the case with this id, or of its whole check.
+    pub fn is_of(&self, id: &str) -> bool {
+        self.check == id || id.split('[').next() == Some(self.check.as_str())
+    }
+}

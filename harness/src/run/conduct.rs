@@ -89,14 +89,8 @@ pub async fn conduct(
             let base = entry.check.split('[').next();
             request.checks.iter().any(|check| base == Some(check.id))
         };
-        let expected: Vec<_> = request
-            .config
-            .expected
-            .iter()
-            .filter(known)
-            .cloned()
-            .collect();
-        for idle in super::expected::settle(&mut checks, &expected) {
+        let expected = request.config.expected.iter().filter(known);
+        for idle in super::expected::settle(&mut checks, expected) {
             let _ = events.send(Event::Note(idle));
         }
     }

@@ -6,11 +6,13 @@ use crate::config::Expected;
 /// Lets a known failure of a check with cases be a finding where all of them passed: the
 /// entry is stale. Gives the entries that nothing came of, in words; those of unknown
 /// checks are told by whoever knows the checks.
-pub(super) fn settle(checks: &mut [Settled], expected: &[Expected]) -> Vec<String> {
+pub(super) fn settle<'a>(
+    checks: &mut [Settled],
+    expected: impl IntoIterator<Item = &'a Expected>,
+) -> Vec<String> {
     let mut idle = Vec::new();
     for entry in expected {
-        let base = |id: &str| id.split('[').next() == Some(entry.check.as_str());
-        let is_its_own = |case: &&mut Settled| case.id == entry.check || base(&case.id);
+        let is_its_own = |case: &&mut Settled| entry.is_of(&case.id);
         let mut cases: Vec<_> = checks.iter_mut().filter(is_its_own).collect();
         let not_run =
             |case: &&mut Settled| matches!(case.outcome, Outcome::Skip | Outcome::Blocked);

@@ -289,11 +289,7 @@ pub(super) fn skipped(case: &super::plan::Planned, skip: &Skip) -> Settled {
 /// A failure that the user named is expected; a pass that the user named as a
 /// failure is a finding: the entry is stale.
 fn expect(settled: &mut Settled, expected: &[Expected]) {
-    let base = settled.id.split('[').next().unwrap_or_default();
-    let Some(entry) = expected
-        .iter()
-        .find(|e| e.check == settled.id || e.check == base)
-    else {
+    let Some(entry) = expected.iter().find(|entry| entry.is_of(&settled.id)) else {
         return;
     };
     settled.expected = Some(entry.reason.clone());
