@@ -1,4 +1,4 @@
-//! The expansion of a published volume.
+//! The expansion of a volume that is in use on the node.
 
 use csi_proto::rpc;
 use csi_proto::v1;
@@ -7,13 +7,12 @@ use csi_proto::v1::node_service_capability::rpc::Type as NodeRpc;
 use csi_proto::v1::plugin_capability::volume_expansion::Type as Expansion;
 
 use super::cx::Asked;
-use super::kind::Kind;
 use super::published::Published;
 use super::staged::Staged;
 use super::step::Access;
 use super::stop::Stop;
 use super::volume::Volume;
-use crate::node::{Look, Seen};
+use crate::node::{Look, Mount, Seen};
 
 impl Published<'_> {
     /// The size of what is at the target, in bytes: of the file system, or of
@@ -33,6 +32,19 @@ impl Published<'_> {
             Err(error) => Err(Stop::fail(format!(
                 "the volume cannot be looked at: {error}"
             ))),
+        }
+    }
+
+    /// The same, where it is the volume's own.
+    ///
+    /// # Errors
+    /// It cannot be told; the volume is a folder of a larger file system, whose size says
+    /// nothing of it.
+    pub async fn own_size(&self) -> Result<u64, Stop> {
+        let size = self.size().await?;
+        match size > 3 * self.staged.volume.capacity().unsigned_abs() {
+            true => Err(Stop::not_offered("volumes with a size of their own")),
+            false => Ok(size),
         }
     }
 }
@@ -61,6 +73,14 @@ impl Volume<'_> {
         &self,
         target: &Published<'_>,
     ) -> Result<(i64, Option<v1::NodeExpandVolumeRequest>), Stop> {
+        let (size, on_node) = self.grow_online_in_the_controller().await?;
+        let request = self.node_expand_request(&target.staged, &target.target.drivers, size);
+        Ok((size, on_node.then_some(request)))
+    }
+
+    /// The controller's part while it is in use on a node: the size that was asked for,
+    /// and whether the node has to do something too.
+    async fn grow_online_in_the_controller(&self) -> Result<(i64, bool), Stop> {
         if !self
             .cx
             .facts()
@@ -70,9 +90,7 @@ impl Volume<'_> {
             return Err(Stop::not_offered("ONLINE expansion"));
         }
         let size = self.twice();
-        let on_node = self.grow_controllers_part(size).await?;
-        let request = self.node_expand_request(&target.staged, &target.target.drivers, size);
-        Ok((size, on_node.then_some(request)))
+        Ok((size, self.grow_controllers_part(size).await?))
     }
 
     /// Twice its size, in bytes.
@@ -110,10 +128,8 @@ impl Volume<'_> {
     /// The call was refused, or the host cannot grow this file system.
     pub async fn grow_nodes_part(&self, target: &Published<'_>, size: i64) -> Result<(), Stop> {
         let asked = self.ask_node_to_grow(target, size).await?;
-        if asked.refusal().is_some() && self.needs_a_capability_to_grow(target).await? {
-            return Err(Stop::no_host(
-                "CAP_SYS_RESOURCE, without which ext4 cannot grow while it is mounted",
-            ));
+        if asked.refusal().is_some() {
+            self.may_grow_mounted(&target.mounts("now").await?)?;
         }
         asked.ok().map(drop)
     }
@@ -158,18 +174,51 @@ impl Volume<'_> {
         }
     }
 
-    /// ext4 grows online only for a process with `CAP_SYS_RESOURCE`
-    /// (fs/ext4/ioctl.c); a container's root often lacks it.
-    async fn needs_a_capability_to_grow(&self, target: &Published<'_>) -> Result<bool, Stop> {
-        let ext = match self.kind() {
-            Kind::Block => false,
-            Kind::Mount(_) => target
-                .mounts("now")
-                .await?
-                .last()
-                .is_some_and(|m| m.fs_type.starts_with("ext")),
+    /// Whether this host lets a file system grow while it is mounted: ext4 does so only
+    /// for a process with `CAP_SYS_RESOURCE` (fs/ext4/ioctl.c), which a container's root
+    /// often lacks.
+    fn may_grow_mounted(&self, mounts: &[Mount]) -> Result<(), Stop> {
+        let is_ext = |mount: &Mount| mount.fs_type.starts_with("ext");
+        let lacks = self.access() == Access::Mount
+            && mounts.last().is_some_and(is_ext)
+            && !self.cx.facts().has_cap_sys_resource;
+        match lacks {
+            false => Ok(()),
+            true => Err(Stop::no_host(
+                "CAP_SYS_RESOURCE, without which ext4 cannot grow while it is mounted",
+            )),
+        }
+    }
+}
+
+impl Staged<'_> {
+    /// Doubles the volume's size while it is staged and published nowhere. Gives the
+    /// size that was asked for, in bytes.
+    ///
+    /// # Errors
+    /// The driver does not stage, or grows volumes only while nobody uses them; the host
+    /// cannot grow this file system; the controller refused; the node's refusal is a
+    /// warning, since the kubelet asks at the target path since 1.19.
+    pub async fn grow(&self) -> Result<i64, Stop> {
+        let (volume, Some(path)) = (self.volume, &self.path) else {
+            return Err(Stop::not_offered("STAGE_UNSTAGE_VOLUME"));
         };
-        Ok(ext && !self.cx.facts().has_cap_sys_resource)
+        let (size, on_node) = volume.grow_online_in_the_controller().await?;
+        if !on_node {
+            return Ok(size);
+        }
+        let request = volume.node_expand_request(self, &path.drivers, size);
+        let asked = volume
+            .cx
+            .ask_patiently::<rpc::NodeExpandVolume>(&request)
+            .await?;
+        if asked.refusal().is_some() {
+            volume.may_grow_mounted(&self.mounts("now").await?)?;
+        }
+        match asked.ok() {
+            Err(Stop::Fail(why)) => Err(Stop::Warn(format!("at the staging path: {why}"))),
+            answered => answered.map(|_| size),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use csi_proto::v1::node_service_capability::rpc::Type as NodeRpc;
 
 use crate::spec;
 
-pub(super) static CHECKS: &[&Check] = &[&GROWS];
+pub(super) static CHECKS: &[&Check] = &[&GROWS, &STAGED];
 
 const EXPAND: Need = Need::Any(&[
     Need::Controller(ControllerRpc::ExpandVolume),
@@ -35,16 +35,47 @@ async fn grows(cx: &Cx) -> Checked {
     let target = volume.stage().await?.publish("a").await?;
     let marker = Marker::new()?;
     target.write(&marker).await?;
-    let before = target.size().await?;
-    if before > 3 * u64::try_from(volume.capacity()).unwrap_or_default() {
-        // A folder of a larger file system: its size says nothing of the volume.
-        return Err(Stop::not_offered("volumes with a size of their own"));
-    }
+    let before = target.own_size().await?;
     let asked_for = volume.grow(&target).await?;
     let after = target.size().await?;
     if after <= before {
         return Err(Stop::fail(format!(
             "{asked_for} bytes were asked for, every call answered OK, and the size is still {after}"
+        )));
+    }
+    target.shows(&marker).await
+}
+
+check! {
+    /// A volume that was expanded where it is staged, and published nowhere, is larger when
+    /// a pod gets it.
+    ///
+    /// The node is asked to expand after NodeStageVolume, before or after NodePublishVolume:
+    /// what is at the staging path is the volume as well.
+    STAGED = "node-expand.staged-volume-grows",
+    clauses: [spec::NODE_EXPAND_AFTER_STAGE, spec::NODE_EXPAND_WORKS, spec::NODE_EXPAND_DATA_KEPT],
+    needs: Need::All(&[Need::Node(NodeRpc::ExpandVolume), Need::Node(NodeRpc::StageUnstageVolume), Need::OwnVolumes]),
+    axes: [FileSystem],
+    volumes: 1, calls: 14,
+    seen_in: ["kubernetes/cloud-provider-openstack#1434" => "only one of the two paths was looked at, and nothing grew"],
+    look_at: "whether volume_path is taken for a target path",
+    run: staged,
+}
+
+async fn staged(cx: &Cx) -> Checked {
+    let volume = cx.volume(Want::fresh()).await?;
+    volume.keeps_data()?;
+    let target = volume.stage().await?.publish("a").await?;
+    let marker = Marker::new()?;
+    target.write(&marker).await?;
+    let before = target.own_size().await?;
+    target.unpublish().await?;
+    let asked_for = target.staged().grow().await?;
+    let target = target.staged().publish("b").await?;
+    let after = target.size().await?;
+    if after <= before {
+        return Err(Stop::fail(format!(
+            "{asked_for} bytes were asked for at the staging path, every call answered OK, and the size is still {after}"
         )));
     }
     target.shows(&marker).await

@@ -793,6 +793,15 @@ clause!(
     "After OK the filesystem (or device) seen at the target has the new size."
 );
 clause!(
+    NODE_EXPAND_AFTER_STAGE,
+    "node.expand.after_stage_or_publish",
+    Must,
+    Specification,
+    "NodeExpandVolume",
+    "nodeexpandvolume",
+    "Works after stage, before or after publish, with volume_path the staging or the target path."
+);
+clause!(
     NODE_EXPAND_DATA_KEPT,
     "node.expand.data_kept",
     Must,
