@@ -3,10 +3,11 @@
 use csi_harness::check;
 use csi_harness::check::{AWAY, Breakable, Check, Checked, Cx, Need, Published, Stop};
 use csi_harness::config::Allow;
+use csi_proto::v1::node_service_capability::rpc::Type as NodeRpc;
 
 use crate::spec;
 
-pub(super) static CHECKS: &[&Check] = &[&REPEAT_IS_NOT_OK, &STATS_END, &UNPUBLISH_WORKS];
+pub(super) static CHECKS: &[&Check] = &[&CONDITION, &REPEAT_IS_NOT_OK, &STATS_END, &UNPUBLISH_WORKS];
 
 const DISK: Need = Need::All(&[Need::MOUNT, Need::Consent(Allow::Hang)]);
 
@@ -105,7 +106,7 @@ async fn is_stuck(published: &Published<'_>) -> Result<Option<String>, Stop> {
 }
 
 check! {
-    /// While its disk is gone, a volume is not reported as published.
+    /// While its file system is dead, a volume is not reported as published.
     ///
     /// The kubelet repeats the call before each start of a container. OK for a dead
     /// mount starts it on a folder where every call fails.
@@ -122,12 +123,23 @@ check! {
 
 async fn repeat_is_not_ok(cx: &Cx) -> Checked {
     let (disk, published) = gone(cx).await?;
+    is_not_taken_for_whole(&disk, &published, "while its disk was gone").await?;
+    // The file system has stopped, or turned read-only, and stays so until it is mounted anew.
+    disk.heals();
+    is_not_taken_for_whole(&disk, &published, "when its disk was back").await
+}
+
+async fn is_not_taken_for_whole(
+    disk: &Breakable<'_>,
+    published: &Published<'_>,
+    when: &str,
+) -> Checked {
     let asked = published.publish_again_into_fault().await?;
     if asked.is_some_and(|asked| asked.is_ok())
         && let Some(why) = published.trouble(disk.marker()).await?
     {
         return Err(Stop::fail(format!(
-            "NodePublishVolume was repeated and answered OK, and a workload there is told: {why}"
+            "NodePublishVolume was repeated {when} and answered OK, and a workload there is told: {why}"
         )));
     }
     Ok(())
@@ -153,4 +165,39 @@ async fn stats_end(cx: &Cx) -> Checked {
             "NodeGetVolumeStats had no answer within {AWAY:?}, the disk being gone"
         ))),
     }
+}
+
+check! {
+    /// A volume whose file system was stopped by its disk is not told to be well.
+    ///
+    /// Who tells of a volume's condition is believed: an alert that says nothing while the
+    /// application gets errors is worse than none.
+    CONDITION = "disk-gone.condition-is-told",
+    clauses: [spec::NODE_STATS_CONDITION_TRUE],
+    needs: Need::All(&[DISK, Need::STATS, Need::Node(NodeRpc::VolumeCondition)]),
+    axes: [FileSystem],
+    volumes: 1, calls: 30,
+    seen_in: ["ydb-platform/nbs#2936" => "a file system that had turned read-only went unnoticed"],
+    look_at: "whether the flags of the mount are looked at, and whether anything is read",
+    run: condition_is_told,
+}
+
+async fn condition_is_told(cx: &Cx) -> Checked {
+    let (disk, published) = gone(cx).await?;
+    // Whether a disk answers, a driver need not try. What its failure did to the file system
+    // stays, and shows in the mount table.
+    disk.heals();
+    let Some(answer) = published.stats_into_fault().await? else {
+        return Ok(());
+    };
+    let told = answer.ok().ok().and_then(|stats| stats.volume_condition);
+    if let Some(condition) = told.filter(|condition| !condition.abnormal)
+        && let Some(why) = published.trouble(disk.marker()).await?
+    {
+        return Err(Stop::fail(format!(
+            "NodeGetVolumeStats told of a volume in normal condition ({}), and a workload there is told: {why}",
+            condition.message
+        )));
+    }
+    Ok(())
 }

@@ -65,3 +65,12 @@ clause!(
     "error-scheme",
     "When what a call waited for is back, the same call ends well: ABORTED is not given for ever."
 );
+clause!(
+    NODE_STATS_CONDITION_TRUE,
+    "node.stats.condition_true",
+    Should,
+    Integrity,
+    "NodeGetVolumeStats",
+    "nodegetvolumestats",
+    "A volume whose file system answers with errors, has stopped or has turned read-only is not told to be in normal condition."
+);
