@@ -221,7 +221,9 @@ pub(crate) fn attach_new(image: &Path, read_only: bool) -> Result<LoopDevice, Sy
     let path = Path::new(CONTROL);
     how.write(true);
     let control = Opened::open(path, &how).doing("open", path)?;
+    let begin = rpc::mark();
     for _ in 0..ATTEMPTS {
+        rpc::again(&begin);
         let number = control
             .call(Call::LoopFree, |control| {
                 ioctl_int(control, LOOP_CTL_GET_FREE, 0)

@@ -91,6 +91,21 @@ pub(super) fn count(call: Call) -> Place {
     })
 }
 
+/// How many calls there were up to a moment.
+#[derive(Debug)]
+pub(super) struct Mark(BTreeMap<Call, u32>);
+
+/// Marks this moment, to which [`again`] goes back.
+pub(super) fn mark() -> Mark {
+    HERE.with_borrow(|here| Mark(here.counts.clone()))
+}
+
+/// What was begun at a mark begins anew, since others were faster: the same calls have
+/// the same numbers, however often.
+pub(super) fn again(from: &Mark) {
+    HERE.with_borrow_mut(|here| here.counts.clone_from(&from.0));
+}
+
 /// How often this RPC was deceived, this time included.
 pub(super) fn deceive() -> u32 {
     HERE.with_borrow_mut(|here| {
