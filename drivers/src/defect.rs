@@ -66,15 +66,19 @@ macro_rules! defects {
 defects! {
     ALREADY_MOUNTED_NO_HEALTH_CHECK = "already-mounted-no-health-check", BOTH: "a volume that has failed, or whose server is gone, is reported as published";
     ALREADY_MOUNTED_NO_IDENTITY_CHECK = "already-mounted-no-identity-check", BOTH: "any mount at the path counts as the volume being there already";
+    ATTACH_READONLY_IGNORED = "attach-readonly-ignored", LOOP: "the readonly field of ControllerPublishVolume is not used";
     BLOCK_FORMATTED_AS_MOUNT = "block-formatted-as-mount", LOOP: "a raw block volume is given a file system when it is staged";
     CANCELLED_WORK_CONTINUES = "cancelled-work-continues", LOOP: "what a call has begun goes on when its caller gives up, and the volume is free for other calls meanwhile";
+    CAPACITY_OVERSTATED = "capacity-overstated", LOOP: "CreateVolume tells twice the size that the volume has";
     CHMOD_ON_PUBLISH = "chmod-on-publish", BOTH: "the mode of the volume's root folder is forced to 0777 at every publish";
     CLONE_SAME_XFS_UUID = "clone-same-xfs-uuid", LOOP: "a copy of an xfs volume is mounted under the UUID of its source";
+    CONDITION_ALWAYS_WELL = "condition-always-well", LOOP: "volume_condition tells of a volume that is well, whatever became of it";
     CRASH_MID_PUBLISH_NO_CONVERGE = "crash-mid-publish-no-converge", BOTH: "a publication is recorded after its mount; a mount without a record is neither accepted nor taken away";
     CREATE_LEAKS_ON_CANCEL = "create-leaks-on-cancel", LOOP: "a volume gets its name when it is made; where the caller gives up before, it never gets one";
     DELETE_EMPTIES_DISK_IN_USE = "delete-empties-disk-in-use", LOOP: "DeleteVolume cuts the disk to nothing and answers OK while the volume is mounted";
     DELETE_IN_USE_OK = "delete-in-use-ok", LOOP: "DeleteVolume answers OK and removes the disk while the volume is staged";
     DELETE_REMOVES_PARENT = "delete-removes-parent", NFS: "DeleteVolume removes the folder around the volume's, and all the volumes in it";
+    DELETED_STAY_LISTED = "deleted-stay-listed", LOOP: "ListVolumes and ControllerGetVolume go on telling of volumes that were deleted";
     DEVICE_ALIAS_TRUSTED = "device-alias-trusted", LOOP: "the disk is taken from a link by name, wherever that leads by now";
     DIES = "dies", LOOP: "NodeStageVolume of an xfs volume kills the process";
     EDGE_REQUEST_PANICS = "edge-request-panics", BOTH: "a request without its volume capability kills the process";
@@ -88,6 +92,7 @@ defects! {
     HOST_FS_OP_AFTER_MOUNT_LOST = "host-fs-op-after-mount-lost", LOOP: "CreateSnapshot changes the mode of the staging path for a while, whether the volume is mounted there or not";
     LAZY_UMOUNT_HIDES_BUSY = "lazy-umount-hides-busy", BOTH: "every unmount is lazy, so that a busy volume seems to be gone";
     LIMIT_IGNORED = "limit-ignored", LOOP: "limit_bytes is not looked at";
+    LIST_TOKEN_IGNORED = "list-token-ignored", LOOP: "ListVolumes begins with the first volume, whatever the starting_token";
     LOCK_NOT_RELEASED = "lock-not-released", BOTH: "a call that fails leaves its volume locked for ever";
     LOOP_LEFT_AFTER_UNSTAGE = "loop-left-after-unstage", LOOP: "the loop device stays attached after NodeUnstageVolume";
     MOUNT_ERROR_SWALLOWED = "mount-error-swallowed", BOTH: "an error of the mount is logged, and OK answered";
@@ -100,6 +105,7 @@ defects! {
     PUBLISH_BINDS_UNMOUNTED_STAGING = "publish-binds-unmounted-staging", BOTH: "NodePublishVolume binds the staging folder whether the volume is mounted there or not";
     PUBLISH_TIMEOUT_ABANDONS_MOUNT = "publish-timeout-abandons-mount", NFS: "a mount that takes too long is answered with an error, and its helper goes on";
     PUBLISHED_NOTHING = "published-nothing", BOTH: "NodePublishVolume makes an empty folder at the target and mounts nothing";
+    PUBLISHED_NODES_FORGOTTEN = "published-nodes-forgotten", LOOP: "ListVolumes names no node, wherever a volume is attached";
     READ_ONLY_FOR_A_MOMENT = "read-only-for-a-moment", LOOP: "a read-only target becomes writable again a moment after the answer";
     READONLY_FLAG_IGNORED = "readonly-flag-ignored", BOTH: "the readonly field of NodePublishVolume is not used";
     REPEAT_UNPUBLISH_FAILS = "repeat-unpublish-fails", BOTH: "NodeUnpublishVolume and NodeUnstageVolume answer NOT_FOUND when there is nothing to undo";

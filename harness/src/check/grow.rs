@@ -10,7 +10,7 @@ use super::cx::Asked;
 use super::published::Published;
 use super::staged::Staged;
 use super::step::Access;
-use super::stop::Stop;
+use super::stop::{Checked, Stop};
 use super::volume::Volume;
 use crate::node::{Look, Mount, Seen};
 
@@ -32,6 +32,22 @@ impl Published<'_> {
             Err(error) => Err(Stop::fail(format!(
                 "the volume cannot be looked at: {error}"
             ))),
+        }
+    }
+
+    /// Whether it is as large as was promised, in bytes. A file system needs some of its
+    /// device for itself, and half of it should do; a device that is encrypted is a little
+    /// smaller, which is worth a warning.
+    ///
+    /// # Errors
+    /// It is smaller, or cannot be looked at.
+    pub async fn is_as_large_as(&self, promised: i64) -> Checked {
+        let (size, promised) = (self.size().await?, promised.unsigned_abs());
+        let what = format!("the volume has {promised} bytes by its driver, and {size} on the node");
+        match self.staged.volume.access() {
+            _ if size < promised / 2 => Err(Stop::fail(what)),
+            Access::Block if size < promised => Err(Stop::Warn(what)),
+            _ => Ok(()),
         }
     }
 

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use csi_proto::rpc;
 use csi_proto::v1;
 use csi_proto::v1::controller_service_capability::rpc::Type as ControllerRpc;
+use csi_proto::v1::list_volumes_response::Entry;
 
-use super::cx::Cx;
+use super::cx::{Asked, Cx};
 use super::stop::{Checked, Stop};
 
 /// What a driver lists: sizes in bytes by id.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Listed(BTreeMap<String, i64>);
 
 /// No list is longer, nor has more pages.
@@ -26,26 +27,53 @@ impl Cx {
         if !self.facts().controller_can(ControllerRpc::ListVolumes) {
             return Ok(None);
         }
-        let mut listed = Listed::default();
-        let mut starting_token = String::new();
+        let entries = match self.list_from(String::new()).await {
+            Ok(entries) => entries,
+            Err(Stop::Fail(_)) => return Ok(None),
+            Err(stop) => return Err(stop),
+        };
+        let volumes = entries.into_iter().filter_map(|entry| entry.volume);
+        Ok(Some(Listed(
+            volumes
+                .map(|volume| (volume.volume_id, volume.capacity_bytes))
+                .collect(),
+        )))
+    }
+
+    /// All that the driver lists, page by page, from the page of a token on; the first
+    /// has none.
+    ///
+    /// # Errors
+    /// It was refused, there is no end of pages, or no answer.
+    pub async fn list_from(&self, mut token: String) -> Result<Vec<Entry>, Stop> {
+        let mut entries = Vec::new();
         for _ in 0..MOST_PAGES {
-            let request = v1::ListVolumesRequest {
-                max_entries: 0,
-                starting_token,
-            };
-            let Ok(page) = self.ask_patiently::<rpc::ListVolumes>(&request).await?.ok() else {
-                return Ok(None);
-            };
-            let volumes = page.entries.into_iter().filter_map(|entry| entry.volume);
-            listed
-                .0
-                .extend(volumes.map(|volume| (volume.volume_id, volume.capacity_bytes)));
-            starting_token = page.next_token;
-            if starting_token.is_empty() {
-                return Ok(Some(listed));
+            let page = self.list_page(0, token).await?.ok()?;
+            entries.extend(page.entries);
+            token = page.next_token;
+            if token.is_empty() {
+                return Ok(entries);
             }
         }
-        Ok(None)
+        Err(Stop::fail(format!(
+            "{MOST_PAGES} pages of ListVolumes were read, and there is always one more"
+        )))
+    }
+
+    /// One page of at most so many entries; 0: as many as the driver likes.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn list_page(
+        &self,
+        max_entries: i32,
+        starting_token: String,
+    ) -> Result<Asked<v1::ListVolumesResponse>, Stop> {
+        let request = v1::ListVolumesRequest {
+            max_entries,
+            starting_token,
+        };
+        self.ask_patiently::<rpc::ListVolumes>(&request).await
     }
 
     /// All that is listed now and was not before is what this check created: each

@@ -311,7 +311,22 @@ impl<'a> Volume<'a> {
         if self.with(|claim| claim.attached.is_some()) {
             return Ok(());
         }
-        let request = self.attach_request();
+        self.send_attach(self.attach_request()).await
+    }
+
+    /// Makes it available on this node for reading alone.
+    ///
+    /// # Errors
+    /// The step failed.
+    pub async fn attach_read_only(&self) -> Result<(), Stop> {
+        let request = v1::ControllerPublishVolumeRequest {
+            readonly: true,
+            ..self.attach_request()
+        };
+        self.send_attach(request).await
+    }
+
+    async fn send_attach(&self, request: v1::ControllerPublishVolumeRequest) -> Result<(), Stop> {
         self.with(|claim| claim.may_be_attached = true);
         let asked = self
             .cx

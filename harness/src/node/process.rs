@@ -3,6 +3,8 @@
 //! From `/proc/PID` (proc(5)). A pid alone is nobody's name: it is given again.
 //! With the moment of its start it is, until the next boot.
 
+mod patient;
+
 use super::block::about;
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket, sockopt,
@@ -120,7 +122,7 @@ pub fn children(pid: u32) -> io::Result<Vec<Process>> {
 }
 
 /// The processes that still run and have an argument like this, with all of their
-/// arguments; not our own.
+/// arguments; not our own, and none that hangs in such a way that they cannot be read.
 ///
 /// # Errors
 /// As reading `/proc` fails.
@@ -130,14 +132,15 @@ pub fn with_argument(
     let us = std::process::id();
     let mut found = all()?;
     found.retain(|process| process.id.pid != us && !process.is_zombie());
-    let with_words = found.into_iter().filter_map(|process| {
-        let words = process.id.cmdline().ok()?;
+    let ids: Vec<_> = found.iter().map(|process| process.id).collect();
+    let words = patient::cmdlines(&ids);
+    let named = found.into_iter().zip(words).filter_map(|(process, words)| {
         words
             .iter()
             .any(|word| is_like(word))
             .then_some((process, words))
     });
-    Ok(with_words.collect())
+    Ok(named.collect())
 }
 
 /// The processes that still run and live in this leader's process group, or

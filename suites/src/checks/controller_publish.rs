@@ -1,7 +1,7 @@
 //! `ControllerPublishVolume` and `ControllerUnpublishVolume`.
 
 use csi_harness::check;
-use csi_harness::check::{Check, Checked, Cx, Need, Step, Stop, Want};
+use csi_harness::check::{Check, Checked, Cx, Marker, Need, Step, Stop, Want};
 use csi_harness::client::Code;
 use csi_proto::rpc;
 use csi_proto::v1;
@@ -9,7 +9,13 @@ use csi_proto::v1::controller_service_capability::rpc::Type as ControllerRpc;
 
 use crate::spec;
 
-pub(super) static CHECKS: &[&Check] = &[&ATTACHES, &ATTACH_REPEAT, &UNKNOWN_NODE, &DETACHES];
+pub(super) static CHECKS: &[&Check] = &[
+    &ATTACHES,
+    &ATTACH_REPEAT,
+    &READ_ONLY,
+    &UNKNOWN_NODE,
+    &DETACHES,
+];
 
 const ATTACH: Need = Need::All(&[
     Need::ANY_VOLUME,
@@ -61,6 +67,36 @@ async fn attach_repeat(cx: &Cx) -> Checked {
     Err(Stop::fail(
         "the second answer carries another publish_context than the first",
     ))
+}
+
+check! {
+    /// A volume that is attached with `readonly` takes no write on the node.
+    ///
+    /// The attacher sets it where the PersistentVolume is read-only, and nobody says it
+    /// again to the node.
+    READ_ONLY = "controller-publish.read-only-takes-no-write",
+    clauses: [spec::CONTROLLER_PUBLISH_READONLY],
+    needs: Need::All(&[ATTACH, Need::Controller(ControllerRpc::PublishReadonly)]),
+    axes: [Kind],
+    volumes: 1, calls: 24,
+    look_at: "how the node learns of it: NodeStageVolume has no readonly, the publish_context can carry it",
+    run: read_only,
+}
+
+async fn read_only(cx: &Cx) -> Checked {
+    let (volume, marker) = cx.marked_volume().await?;
+    volume.attach_read_only().await?;
+    let used = async { volume.stage().await?.publish("a").await };
+    let target = used.await.map_err(|stop| {
+        stop.if_refused("volumes to read alone, with an access mode for writing")
+    })?;
+    target.shows(&marker).await?;
+    match target.try_write(&Marker::new()?).await? {
+        Err(_) => Ok(()),
+        Ok(()) => Err(Stop::fail(
+            "the volume was attached with readonly=true, and a write through the target works",
+        )),
+    }
 }
 
 check! {

@@ -7,7 +7,8 @@ use csi_proto::v1::node_service_capability::rpc::Type as NodeRpc;
 
 use crate::spec;
 
-pub(super) static CHECKS: &[&Check] = &[&CONDITION, &REPEAT_IS_NOT_OK, &STATS_END, &UNPUBLISH_WORKS];
+pub(super) static CHECKS: &[&Check] =
+    &[&CONDITION, &REPEAT_IS_NOT_OK, &STATS_END, &UNPUBLISH_WORKS];
 
 const DISK: Need = Need::All(&[Need::MOUNT, Need::Consent(Allow::Hang)]);
 

@@ -20,6 +20,7 @@ mod driver_restart_unused;
 mod driver_watched;
 mod identity;
 mod in_use;
+mod list_volumes;
 mod mount_lost;
 mod nfs_away;
 mod nfs_bg;
@@ -31,6 +32,7 @@ mod node_info;
 mod node_publish;
 mod node_publish_access;
 mod node_publish_owner;
+mod node_publish_size;
 mod node_stage;
 mod node_stage_fails;
 mod node_stats;
@@ -61,6 +63,7 @@ pub fn all() -> Vec<&'static Check> {
         driver_watched::CHECKS,
         identity::CHECKS,
         in_use::CHECKS,
+        list_volumes::CHECKS,
         mount_lost::CHECKS,
         nfs_away::CHECKS,
         nfs_bg::CHECKS,
@@ -72,6 +75,7 @@ pub fn all() -> Vec<&'static Check> {
         node_publish::CHECKS,
         node_publish_access::CHECKS,
         node_publish_owner::CHECKS,
+        node_publish_size::CHECKS,
         node_stage::CHECKS,
         node_stage_fails::CHECKS,
         node_stats::CHECKS,

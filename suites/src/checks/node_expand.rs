@@ -43,6 +43,7 @@ async fn grows(cx: &Cx) -> Checked {
             "{asked_for} bytes were asked for, every call answered OK, and the size is still {after}"
         )));
     }
+    target.is_as_large_as(asked_for).await?;
     target.shows(&marker).await
 }
 
@@ -78,5 +79,6 @@ async fn staged(cx: &Cx) -> Checked {
             "{asked_for} bytes were asked for at the staging path, every call answered OK, and the size is still {after}"
         )));
     }
+    target.is_as_large_as(asked_for).await?;
     target.shows(&marker).await
 }

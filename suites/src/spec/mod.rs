@@ -26,12 +26,14 @@ macro_rules! clause {
 
 mod creation;
 mod disks;
+mod listing;
 mod restart;
 mod stories;
 mod watched;
 
 pub(crate) use creation::*;
 pub(crate) use disks::*;
+pub(crate) use listing::*;
 pub(crate) use restart::*;
 pub(crate) use stories::*;
 pub(crate) use watched::*;

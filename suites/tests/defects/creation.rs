@@ -46,7 +46,61 @@ pub(crate) const ROWS: &[Row] = &[
     caught(
         "expand-xfs-wrong-path",
         &[("node-expand.grows-and-keeps-the-data", Fail)],
-        &["controller-expand.shows-when-it-is-used-again"],
+        &[
+            "controller-expand.shows-when-it-is-used-again",
+            "node-expand.staged-volume-grows",
+        ],
+    ),
+    caught(
+        "capacity-overstated",
+        &[
+            ("node-publish.size-is-as-told", Fail),
+            ("controller-get-volume.tells-what-there-is", Fail),
+            ("list-volumes.shows-what-there-is", Fail),
+        ],
+        // What is asked for by the size that was told is not what there is either.
+        &[
+            "node-publish.target-is-a-block-device",
+            "create-volume.*",
+            "create-snapshot.*",
+            "delete-snapshot.*",
+            "delete-volume.keeps-its-snapshots",
+            "node-expand.*",
+            "controller-expand.*",
+            "node-stats.*",
+            "node-stage.repeat-grows-what-the-first-did-not",
+        ],
+    ),
+    caught(
+        "deleted-stay-listed",
+        &[
+            ("list-volumes.shows-what-there-is", Fail),
+            ("controller-get-volume.deleted-is-not-found", Warn),
+        ],
+        &[
+            "at-once.*",
+            "call-cut.*",
+            "driver-killed.*",
+            "delete-volume.*",
+        ],
+    ),
+    caught(
+        "list-token-ignored",
+        &[
+            ("list-volumes.unknown-token-is-aborted", Fail),
+            ("list-volumes.shows-what-there-is", Fail),
+        ],
+        &[],
+    ),
+    caught(
+        "published-nodes-forgotten",
+        &[("list-volumes.published-nodes-are-true", Fail)],
+        &[],
+    ),
+    caught(
+        "attach-readonly-ignored",
+        &[("controller-publish.read-only-takes-no-write", Fail)],
+        &[],
     ),
     caught(
         "stage-retry-skips-grow",

@@ -19,6 +19,11 @@ pub(crate) const ROWS: &[Row] = &[
         ],
         &[],
     ),
+    caught(
+        "condition-always-well",
+        &[("disk-gone.condition-is-told", Warn)],
+        &[],
+    ),
     Row {
         // By itself: a disk that is attached twice does not always mount.
         only: &["stranger.device-alias"],

@@ -43,9 +43,11 @@ pub(super) fn create(
         }
         None => make(driver, request, &capabilities, name)?,
     };
-    Ok(csi::CreateVolumeResponse {
-        volume: Some(told(driver, &volume)),
-    })
+    let mut told = told(driver, &volume);
+    if driver.defects.has(Defect::CAPACITY_OVERSTATED) {
+        told.capacity_bytes *= 2;
+    }
+    Ok(csi::CreateVolumeResponse { volume: Some(told) })
 }
 
 /// The defect create-leaks-on-cancel: a volume by whose name nobody finds it, unless

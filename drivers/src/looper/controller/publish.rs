@@ -6,6 +6,7 @@ use csi_proto::v1 as csi;
 use tonic::Status;
 
 use crate::common::capability::Capability;
+use crate::defect::Defect;
 use crate::looper::args;
 use crate::looper::driver::Driver;
 use crate::looper::node::MOST_VOLUMES;
@@ -35,15 +36,14 @@ pub(super) fn publish(
         .and_then(|()| volume.check(&capability))
         .map_err(Status::invalid_argument)?;
     args::context(&request.volume_context, &volume)?;
+    let readonly = request.readonly && !driver.defects.has(Defect::ATTACH_READONLY_IGNORED);
     let attachment = match volume.attachment {
         Some(attachment) => {
             if attachment.node != node {
                 let message = format!("the volume is published to node {}", attachment.node);
                 return Err(Status::failed_precondition(message));
             }
-            if attachment.readonly != request.readonly
-                || !attachment.capability.is_same_use(&capability)
-            {
+            if attachment.readonly != readonly || !attachment.capability.is_same_use(&capability) {
                 let message = "the volume is published to this node in another way";
                 return Err(Status::already_exists(message));
             }
@@ -64,7 +64,7 @@ pub(super) fn publish(
                 id: file::random_hex(8).map_err(internal)?,
                 node: node.to_owned(),
                 capability,
-                readonly: request.readonly,
+                readonly,
             };
             let record = attachment.clone();
             driver

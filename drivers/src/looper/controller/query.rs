@@ -1,6 +1,9 @@
 //! The calls that only tell: `ValidateVolumeCapabilities`, `ListVolumes`,
 //! `ControllerGetVolume`, `GetCapacity`.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
 use csi_proto::v1 as csi;
 use csi_proto::v1::{
     controller_get_volume_response, list_volumes_response, validate_volume_capabilities_response,
@@ -10,6 +13,7 @@ use tonic::Status;
 use super::create::wanted_filesystem;
 use super::told;
 use crate::common::capability::Capability;
+use crate::defect::Defect;
 use crate::looper::args::{self, LARGEST_BYTES, smallest};
 use crate::looper::driver::Driver;
 use crate::looper::volume::{Volume, internal, is_id};
@@ -64,13 +68,17 @@ pub(super) fn list(
     let page = usize::try_from(request.max_entries)
         .map_err(|_| Status::invalid_argument("max_entries is negative"))?;
     let after = request.starting_token.as_str();
+    let after = match driver.defects.has(Defect::LIST_TOKEN_IGNORED) {
+        true => "",
+        false => after,
+    };
     if !after.is_empty() && !is_id(after) {
         return Err(Status::aborted(
             "starting_token is none that was given out here",
         ));
     }
     let page = if page == 0 { usize::MAX } else { page };
-    let mut volumes = driver.store.all();
+    let mut volumes = all(driver);
     volumes.retain(|volume| volume.id.as_str() > after);
     let more = volumes.len() > page;
     volumes.truncate(page);
@@ -78,7 +86,7 @@ pub(super) fn list(
     let entry = |volume: &Volume| list_volumes_response::Entry {
         volume: Some(told(driver, volume)),
         status: Some(list_volumes_response::VolumeStatus {
-            published_node_ids: published_nodes(volume),
+            published_node_ids: published_nodes(driver, volume),
             volume_condition: Some(condition(driver, volume)),
         }),
     };
@@ -88,27 +96,45 @@ pub(super) fn list(
     })
 }
 
+/// The volumes that there are; with the defect deleted-stay-listed, all that were ever
+/// told of.
+fn all(driver: &Driver) -> Vec<Volume> {
+    static TOLD: Mutex<BTreeMap<String, Volume>> = Mutex::new(BTreeMap::new());
+    let volumes = driver.store.all();
+    if !driver.defects.has(Defect::DELETED_STAY_LISTED) {
+        return volumes;
+    }
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    told.extend(
+        volumes
+            .into_iter()
+            .map(|volume| (volume.id.clone(), volume)),
+    );
+    told.values().cloned().collect()
+}
+
 /// One volume.
 pub(super) fn get(
     driver: &Driver,
     request: &csi::ControllerGetVolumeRequest,
 ) -> Result<csi::ControllerGetVolumeResponse, Status> {
-    let volume = driver
-        .store
-        .get(args::required("volume_id", &request.volume_id)?)?;
+    let id = args::required("volume_id", &request.volume_id)?;
+    let there = all(driver).into_iter().find(|volume| volume.id == id);
+    let volume = there.map_or_else(|| driver.store.get(id), Ok)?;
     Ok(csi::ControllerGetVolumeResponse {
         volume: Some(told(driver, &volume)),
         status: Some(controller_get_volume_response::VolumeStatus {
-            published_node_ids: published_nodes(&volume),
+            published_node_ids: published_nodes(driver, &volume),
             volume_condition: Some(condition(driver, &volume)),
         }),
     })
 }
 
-fn published_nodes(volume: &Volume) -> Vec<String> {
+fn published_nodes(driver: &Driver, volume: &Volume) -> Vec<String> {
     volume
         .attachment
         .iter()
+        .filter(|_| !driver.defects.has(Defect::PUBLISHED_NODES_FORGOTTEN))
         .map(|attachment| attachment.node.clone())
         .collect()
 }
@@ -119,7 +145,8 @@ fn condition(driver: &Driver, volume: &Volume) -> csi::VolumeCondition {
         Ok(bytes) if bytes >= volume.capacity_bytes => None,
         Ok(bytes) => Some(format!("the disk image has {bytes} bytes left")),
         Err(_) => Some("the disk image cannot be found".to_owned()),
-    };
+    }
+    .filter(|_| !driver.defects.has(Defect::CONDITION_ALWAYS_WELL));
     csi::VolumeCondition {
         abnormal: message.is_some(),
         message: message.unwrap_or_else(|| "the disk image is whole".to_owned()),

@@ -90,7 +90,8 @@ fn condition(driver: &Driver, volume: &Volume, path: &Path) -> csi::VolumeCondit
     let trouble = whole(driver, volume)
         .err()
         .map(|error| error.message().to_owned())
-        .or_else(|| device::turned_read_only(driver, volume, path));
+        .or_else(|| device::turned_read_only(driver, volume, path))
+        .filter(|_| !driver.defects.has(Defect::CONDITION_ALWAYS_WELL));
     csi::VolumeCondition {
         abnormal: trouble.is_some(),
         message: trouble.unwrap_or_else(|| "the volume is in use and well".to_owned()),
