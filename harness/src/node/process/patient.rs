@@ -25,7 +25,9 @@ pub(super) fn cmdlines(ids: &[ProcessId]) -> Vec<Vec<OsString>> {
         Asked::ByAnother => id.cmdline().unwrap_or_default(),
         Asked::ByUs => {
             let words = id.cmdline().unwrap_or_default();
-            asked(|all| drop(all.remove(&id)));
+            asked(|all| {
+                all.remove(&id);
+            });
             words
         }
     })
