@@ -87,6 +87,7 @@ defects! {
     EXPAND_XFS_WRONG_PATH = "expand-xfs-wrong-path", LOOP: "NodeExpandVolume calls xfs_growfs with the disk image in place of the mount point";
     FORMAT_ON_UNREADABLE = "format-on-unreadable", LOOP: "a volume that cannot be read, or holds what the driver does not know, counts as blank and is formatted";
     FORMAT_WHEN_MOUNT_FAILS = "format-when-mount-fails", LOOP: "a volume that cannot be mounted is formatted, and mounted then";
+    FORMATTED_IN_MEMORY = "formatted-in-memory", LOOP: "which volumes have a file system is remembered in memory alone, and all others are formatted";
     FUSE_DIES_WITH_PLUGIN = "fuse-dies-with-plugin", FUSE: "the process that a volume is mounted by belongs to the plugin's process group, and is killed with it";
     GLOBAL_MUTEX = "global-mutex", BOTH: "one lock for all volumes is held through every call";
     HOST_FS_OP_AFTER_MOUNT_LOST = "host-fs-op-after-mount-lost", LOOP: "CreateSnapshot changes the mode of the staging path for a while, whether the volume is mounted there or not";

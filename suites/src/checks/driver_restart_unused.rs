@@ -1,12 +1,13 @@
-//! What was taken back before the driver was killed is taken back for good.
+//! Volumes that nobody uses while the driver is killed: what was taken back is so for good,
+//! and what they hold stays.
 
 use csi_harness::check;
-use csi_harness::check::{Act, Check, Checked, Cx, Need, each};
+use csi_harness::check::{Act, Check, Checked, Cx, Marker, Need, Want, each};
 
 use super::driver_killed::CREATES;
 use crate::spec;
 
-pub(super) static CHECKS: &[&Check] = &[&CAN_BE_DELETED];
+pub(super) static CHECKS: &[&Check] = &[&CAN_BE_DELETED, &DATA_IS_KEPT];
 
 check! {
     /// A volume can be taken back and deleted although the driver is killed after each step.
@@ -54,4 +55,43 @@ async fn can_be_deleted(cx: &Cx) -> Checked {
 async fn restart(cx: &Cx, when: &str) -> Checked {
     let restarted = cx.restart_driver().await;
     restarted.map_err(|stop| stop.is_a_finding(when))
+}
+
+check! {
+    /// What was written to a volume is there when the driver was killed before its next use.
+    ///
+    /// A driver that only remembers which volumes it has formatted formats them all again
+    /// after its next upgrade.
+    DATA_IS_KEPT = "driver-restart.data-is-kept",
+    clauses: [spec::NODE_STAGE_DATA_KEPT, spec::NODE_PUBLISH_PERSISTENCE],
+    needs: Need::All(&[Need::ANY_VOLUME, Need::RESTART]),
+    phase: Alone,
+    axes: [Kind],
+    volumes: 1, calls: 30,
+    look_at: "by what a new volume is known: what is on its disk tells, and no record does",
+    run: data_is_kept,
+}
+
+async fn data_is_kept(cx: &Cx) -> Checked {
+    let volume = cx.volume(Want::fresh_if_created(cx)).await?;
+    volume.keeps_data()?;
+    let staged = volume.stage().await?;
+    let target = staged.publish("a").await?;
+    let marker = Marker::new()?;
+    target.write(&marker).await?;
+    target.unpublish().await?;
+    staged.unstage().await?;
+    cx.restart_driver().await?;
+    let again = async {
+        volume
+            .stage()
+            .await?
+            .publish("b")
+            .await?
+            .shows(&marker)
+            .await
+    };
+    again
+        .await
+        .map_err(|stop| stop.is_a_finding("after the driver was killed and started again"))
 }

@@ -1,8 +1,9 @@
 //! `NodeStageVolume`: a loop device for the disk image, and, unless the volume is
 //! for block access, its file system mounted at the staging path.
 
+use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::PoisonError;
+use std::sync::{Mutex, PoisonError};
 
 use csi_proto::v1 as csi;
 use nix::mount::MsFlags;
@@ -194,6 +195,7 @@ fn make_ready(
     };
     let unfinished = volume.formatting
         || driver.defects.has(Defect::WIPES_ON_STAGE)
+        || !driver.remembers_formatted(&volume.id)
         || (content == Content::Blank && driver.defects.has(Defect::FORMAT_ON_UNREADABLE));
     match content {
         Content::Filesystem(found) if found == filesystem && !unfinished => {
@@ -324,6 +326,13 @@ fn misbehave(driver: &Driver, volume: &Volume) {
 }
 
 impl Driver {
+    /// The defect formatted-in-memory: whether this process has formatted the volume.
+    fn remembers_formatted(&self, id: &str) -> bool {
+        static FORMATTED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+        let mut formatted = FORMATTED.lock().unwrap_or_else(PoisonError::into_inner);
+        !self.defects.has(Defect::FORMATTED_IN_MEMORY) || !formatted.insert(id.to_owned())
+    }
+
     /// The defect stage-error-dir-then-ok: whether a stage failed here before.
     fn failed_stage(&self, path: &Path) -> bool {
         let failed = self.failed_stages.lock();
