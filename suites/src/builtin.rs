@@ -81,6 +81,7 @@ pub(crate) fn configure(config: &mut Config, chosen: Chosen<'_>, host: &Host) ->
     config.hooks = usual.hooks.clone();
     config.driver.command = command(chosen)?;
     config.driver.ready_timeout = Duration::from_secs(10);
+    config.driver.token_requests = true;
     if config.secrets.is_empty() {
         config.secrets.all = canary();
     }

@@ -1,14 +1,15 @@
 //! Secrets that were made to be known again, and where they turned up.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 use std::time::Duration;
 
 use super::cx::Cx;
 use super::outcome::Evidence;
 use super::session::Session;
-use crate::node::held;
+use crate::node::{held, process};
 
 /// The key under which each secrets map has one of them.
 const KEY: &str = "csi-conformance-canary";
@@ -27,8 +28,8 @@ const FOLDERS: [&str; 4] = ["/tmp", "/var/tmp", "/var/log", "/run"];
 pub enum Sighting {
     /// In an answer, in the driver's output, or among a helper's arguments: in words.
     Shown(String),
-    /// In a file that was not there before.
-    Kept(PathBuf),
+    /// In a file that was not there before: which, and what stands there.
+    Kept(String),
 }
 
 impl Session {
@@ -64,9 +65,10 @@ impl Cx {
         secrets
     }
 
-    /// The context of a publication, with a canary among its tokens if there are any.
+    /// The context of a publication, with a canary among its tokens if the driver is one
+    /// that gets any.
     pub(super) fn with_token(&self, context: &mut HashMap<String, String>) {
-        if self.has_canaries() {
+        if self.has_canaries() && self.session.config().driver.token_requests {
             let token = self.session.canary("token");
             let tokens = format!(
                 r#"{{"":{{"token":"{token}","expirationTimestamp":"2099-01-01T00:00:00Z"}}}}"#
@@ -86,12 +88,15 @@ impl Cx {
         }
         let words = [canary.clone()];
         seen.extend(self.session.in_arguments(&words).map(Sighting::Shown));
-        seen.extend(
-            self.files_with(canary)
-                .await
-                .into_iter()
-                .map(Sighting::Kept),
-        );
+        let output = self.session.driver_pid().await.map(process::output);
+        let output = output.unwrap_or_default();
+        for (path, text) in self.files_with(canary).await {
+            let place = format!("{}: {text}", path.display());
+            seen.push(match output.iter().any(|file| is_same(file, &path)) {
+                true => Sighting::Shown(format!("in the driver's output, {place}")),
+                false => Sighting::Kept(place),
+            });
+        }
         seen
     }
 
@@ -111,15 +116,21 @@ impl Cx {
         trail.iter().filter_map(shown).collect()
     }
 
-    async fn files_with(&self, canary: String) -> Vec<PathBuf> {
+    async fn files_with(&self, canary: String) -> Vec<(PathBuf, String)> {
         let mut folders: Vec<_> = FOLDERS.iter().map(PathBuf::from).collect();
         folders.extend(self.session.driver_folder.clone());
         let began = self.session.began;
         let looking =
-            tokio::task::spawn_blocking(move || held::files_with(&folders, began, &[canary]));
+            tokio::task::spawn_blocking(move || held::files_with(&folders, began, &canary));
         match tokio::time::timeout(LOOKING, looking).await {
             Ok(Ok(found)) => found,
             _ => Vec::new(),
         }
     }
+}
+
+/// Whether both lead to one file.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let id = |path: &Path| path.metadata().map(|meta| (meta.dev(), meta.ino())).ok();
+    id(one).is_some_and(|one| id(other) == Some(one))
 }

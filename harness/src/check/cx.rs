@@ -429,6 +429,21 @@ impl<T> Asked<T> {
     }
 }
 
+impl<T> Asked<T> {
+    /// A refusal is due, and one of these codes says best why; with another it did
+    /// nothing either, and said so: a warning.
+    ///
+    /// # Errors
+    /// The finding, or the warning.
+    pub fn refused_best_with(self, codes: &[Code]) -> Result<(), Stop> {
+        let was_refused = self.refusal().is_some();
+        self.refused_with(codes).map_err(|stop| match stop {
+            Stop::Fail(why) if was_refused => Stop::Warn(why),
+            other => other,
+        })
+    }
+}
+
 pub(super) fn told(rpc: &str, refusal: &Refusal) -> String {
     let Refusal { code, message } = refusal;
     let words: String = message.chars().take(300).collect();

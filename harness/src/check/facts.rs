@@ -59,14 +59,25 @@ impl Facts {
         self.services.contains(&(service as i32))
     }
 
-    /// Whether the controller has a capability.
+    /// Whether the controller has a capability, and it is one for the volumes that are
+    /// used here.
     pub fn controller_can(&self, rpc: ControllerRpc) -> bool {
-        self.has_controller && self.controller.contains(&(rpc as i32))
+        let is_asked = rpc != ControllerRpc::PublishUnpublishVolume || !self.are_inline();
+        self.has_controller && self.controller.contains(&(rpc as i32)) && is_asked
     }
 
-    /// Whether the node has a capability.
+    /// Whether the node has a capability, and it is one for the volumes that are used
+    /// here.
     pub fn node_can(&self, rpc: NodeRpc) -> bool {
-        self.has_node && self.node.contains(&(rpc as i32))
+        let is_asked = rpc != NodeRpc::StageUnstageVolume || !self.are_inline();
+        self.has_node && self.node.contains(&(rpc as i32)) && is_asked
+    }
+
+    /// Whether all volumes are the user's, and live and die with a pod: what a kubelet
+    /// neither has attached nor stages (KEP 596, ephemeral inline volumes).
+    fn are_inline(&self) -> bool {
+        let volumes = &self.config.volumes;
+        !volumes.is_empty() && volumes.iter().all(StaticVolume::is_inline)
     }
 
     /// Whether volumes are created by the driver (else the user names them).

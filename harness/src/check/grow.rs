@@ -229,7 +229,10 @@ impl Staged<'_> {
             .ask_patiently::<rpc::NodeExpandVolume>(&request)
             .await?;
         if asked.refusal().is_some() {
-            volume.may_grow_mounted(&self.mounts("now").await?)?;
+            // Some mount a folder below.
+            let table = volume.cx.mounts()?;
+            let mounts = table.under(&path.ours).into_iter().cloned();
+            volume.may_grow_mounted(&mounts.collect::<Vec<_>>())?;
         }
         match asked.ok() {
             Err(Stop::Fail(why)) => Err(Stop::Warn(format!("at the staging path: {why}"))),

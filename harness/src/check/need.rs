@@ -83,7 +83,11 @@ impl Need {
                 lack(Lacking::Driver)
             }
             // The user's own volumes stand in for those that it could create.
-            Self::OwnVolumes => unless(facts.creates(), Lacking::User),
+            Self::OwnVolumes if !facts.creates() => Some(Skip {
+                need: "volumes that the driver creates (volumes: names others)".to_owned(),
+                lacking: Lacking::User,
+            }),
+            Self::OwnVolumes => None,
             Self::NfsLab => facts.lacks_nfs_lab(self.to_string()),
             Self::ContextDecides => unless(facts.config.context_decides(), Lacking::Driver),
             Self::Consent(consent) => unless(facts.allowed.contains(consent), Lacking::User),

@@ -30,6 +30,9 @@ pub struct Driver {
     /// How long the driver may take from its start until Probe answers.
     #[serde(with = "duration::one")]
     pub ready_timeout: Duration,
+    /// Whether its CSIDriver object asks for service account tokens (`tokenRequests`), so
+    /// that a kubelet would send them.
+    pub token_requests: bool,
     /// Names of volumes: a template over [`NAME_VARIABLES`](super::NAME_VARIABLES).
     pub name_template: String,
     /// Ids of the driver's own form that name no volume: a template likewise.
@@ -46,6 +49,7 @@ impl Default for Driver {
             pid: None,
             pid_file: None,
             ready_timeout: Duration::from_secs(30),
+            token_requests: false,
             name_template: "csi-conf-${run}-${n}".into(),
             unknown_volume_id: "csi-conf-no-such-volume-${n}".into(),
             unknown_node_id: "csi-conf-no-such-node-${n}".into(),
@@ -133,6 +137,12 @@ fn one_writer() -> Vec<AccessMode> {
 }
 
 impl StaticVolume {
+    /// It lives and dies with its pod: its context says so, as a kubelet's would.
+    pub fn is_inline(&self) -> bool {
+        let said = self.context.get("csi.storage.k8s.io/ephemeral");
+        said.is_some_and(|said| said == "true")
+    }
+
     /// Whether it stands for as many volumes as are needed.
     pub fn is_template(&self) -> bool {
         names(&self.id, "n") || names(&self.id, "run")

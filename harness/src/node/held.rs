@@ -16,12 +16,14 @@ use super::mountinfo::MountTable;
 const LARGEST: u64 = 1 << 20;
 /// More entries than this are not looked at: the node is not ours to read through.
 const MOST: usize = 20_000;
+/// Of longer words the end is not told.
+const LONGEST: usize = 100;
 /// How deep below the folder.
 const DEPTH: usize = 6;
 
-/// The files below these folders that were changed since that time and hold one of
-/// these words. What cannot be read is passed over.
-pub fn files_with(folders: &[PathBuf], since: SystemTime, words: &[String]) -> Vec<PathBuf> {
+/// The files below these folders that were changed since that time and hold a word that
+/// begins like this, with that word. What cannot be read is passed over.
+pub fn files_with(folders: &[PathBuf], since: SystemTime, begin: &str) -> Vec<(PathBuf, String)> {
     let Ok(table) = MountTable::ours() else {
         return Vec::new();
     };
@@ -56,9 +58,9 @@ pub fn files_with(folders: &[PathBuf], since: SystemTime, words: &[String]) -> V
             } else if meta.is_file()
                 && meta.len() <= LARGEST
                 && changed + 1 >= since
-                && holds(&path, words)
+                && let Some(word) = word_in(&path, begin)
             {
-                found.push(path);
+                found.push((path, word));
             }
         }
     }
@@ -66,21 +68,23 @@ pub fn files_with(folders: &[PathBuf], since: SystemTime, words: &[String]) -> V
     found
 }
 
-fn holds(path: &Path, words: &[String]) -> bool {
+/// The first word that begins like this.
+fn word_in(path: &Path, begin: &str) -> Option<String> {
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
     let mut bytes = Vec::new();
-    let read = File::options()
+    let file = File::options()
         .read(true)
         .custom_flags(flags)
         .open(path)
-        .and_then(|file| file.take(LARGEST).read_to_end(&mut bytes));
-    let has = |word: &String| {
-        !word.is_empty()
-            && bytes
-                .windows(word.len())
-                .any(|part| part == word.as_bytes())
-    };
-    read.is_ok() && words.iter().any(has)
+        .ok()?;
+    file.take(LARGEST).read_to_end(&mut bytes).ok()?;
+    let begin = begin.as_bytes();
+    let at = bytes
+        .windows(begin.len().max(1))
+        .position(|part| part == begin)?;
+    let is_of_it = |byte: &&u8| byte.is_ascii_alphanumeric() || b".-_".contains(byte);
+    let word = bytes.iter().skip(at).take_while(is_of_it).take(LONGEST);
+    Some(word.map(|byte| char::from(*byte)).collect())
 }
 
 #[cfg(test)]
@@ -95,8 +99,11 @@ mod tests {
         fs::write(inner.join("log"), "password=canary-1 ok").expect("written");
         fs::write(inner.join("other"), "nothing").expect("written");
         std::os::unix::fs::symlink(inner.join("log"), place.path().join("link")).expect("linked");
-        let look = |since| files_with(&[place.path().to_owned()], since, &["canary-1".to_owned()]);
-        assert_eq!(look(UNIX_EPOCH), [inner.join("log")]);
+        let look = |since| files_with(&[place.path().to_owned()], since, "canary-");
+        assert_eq!(
+            look(UNIX_EPOCH),
+            [(inner.join("log"), "canary-1".to_owned())]
+        );
         let later = SystemTime::now() + std::time::Duration::from_secs(3600);
         assert!(look(later).is_empty());
     }

@@ -121,6 +121,12 @@ pub fn children(pid: u32) -> io::Result<Vec<Process>> {
     Ok(with_children(all()?, |p| p.parent == pid))
 }
 
+/// Where a process writes to: its standard output and its standard error, as paths that
+/// lead to them.
+pub fn output(pid: u32) -> Vec<PathBuf> {
+    [1, 2].map(|fd| file(pid, &format!("fd/{fd}"))).into()
+}
+
 /// The processes that still run and have an argument like this, with all of their
 /// arguments; not our own, and none that hangs in such a way that they cannot be read.
 ///

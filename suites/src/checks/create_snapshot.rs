@@ -85,9 +85,10 @@ async fn repeat(cx: &Cx) -> Checked {
         )));
     }
     if again.creation_time != first.told.creation_time {
+        let [before, now] = [first.told.creation_time, again.creation_time]
+            .map(|time| time.map_or_else(|| "not told".to_owned(), |at| at.to_string()));
         return Err(Stop::fail(format!(
-            "creation_time was {:?}, and is {:?} when the call is repeated",
-            first.told.creation_time, again.creation_time
+            "creation_time was {before}, and is {now} when the call is repeated",
         )));
     }
     Ok(())

@@ -96,8 +96,8 @@ async fn kernel_is_silent(cx: &Cx) -> Checked {
 check! {
     /// Secrets that were made to be known again turn up nowhere.
     ///
-    /// Each request of the lives of a volume and a snapshot has one in its secrets, and
-    /// a token where a kubelet would put one. They are looked for in the answers, in the driver's
+    /// Each request of the lives of a volume and a snapshot has one in its secrets, and a
+    /// token where a kubelet would put one (`driver.token_requests`). They are looked for in the answers, in the driver's
     /// output, among the arguments of all that it started, and in new files.
     KEEPS_CANARIES = "driver.keeps-canaries",
     clauses: [spec::GENERAL_LOGGING_NO_SECRETS, spec::GENERAL_LOGGING_NO_SENSITIVE, spec::GENERAL_LOGGING_STDIO_ONLY],
@@ -123,13 +123,12 @@ async fn keeps_canaries(cx: &Cx) -> Checked {
             Sighting::Shown(place) => {
                 return Err(Stop::fail(format!("a secret stands {place}")));
             }
-            Sighting::Kept(path) => kept = kept.or(Some(path)),
+            Sighting::Kept(place) => kept = kept.or(Some(place)),
         }
     }
     match kept {
-        Some(path) => Err(Stop::Warn(format!(
-            "a secret stands in a file of the node: {}",
-            path.display()
+        Some(place) => Err(Stop::Warn(format!(
+            "a secret stands in a file of the node: {place}"
         ))),
         None => Ok(()),
     }

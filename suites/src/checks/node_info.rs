@@ -127,7 +127,11 @@ check! {
 
 async fn not_offered_is_refused(cx: &Cx) -> Checked {
     for (capability, name, code) in optional_rpcs(cx).await? {
-        if cx.facts().node_can(capability) || code == Some(Code::UNIMPLEMENTED) {
+        // Whether the arguments or the RPC are looked at first, nobody says.
+        let is_refused = [Code::UNIMPLEMENTED, Code::INVALID_ARGUMENT]
+            .map(Some)
+            .contains(&code);
+        if cx.facts().node_can(capability) || is_refused {
             continue;
         }
         // VOLUME_CONDITION alone is served by the same RPC.

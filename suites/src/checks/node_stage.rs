@@ -233,7 +233,7 @@ async fn unknown_volume(cx: &Cx) -> Checked {
     staged
         .send_stage(staged.stage_request())
         .await?
-        .refused_with(&[Code::NOT_FOUND])
+        .refused_best_with(&[Code::NOT_FOUND])
 }
 
 check! {

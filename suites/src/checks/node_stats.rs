@@ -227,6 +227,7 @@ check! {
     clauses: [spec::NODE_STATS_CONDITION_REQUIRED, spec::NODE_STATS_CONDITION_MESSAGE],
     needs: Need::All(&[Need::Node(NodeRpc::VolumeCondition), Need::ANY_VOLUME]),
     volumes: 1, calls: 12,
+    look_at: "where the driver looks for the mount: at volume_path, or below /var/lib/kubelet alone (paths.kubelet_root lets us mount there)",
     run: condition_is_set,
 }
 
@@ -240,7 +241,8 @@ async fn condition_is_set(cx: &Cx) -> Checked {
         Some(condition) if condition.message.is_empty() => {
             Err(Stop::fail("volume_condition has no message"))
         }
-        Some(condition) if condition.abnormal => Err(Stop::fail(format!(
+        // Some look for it below the kubelet's own folder alone.
+        Some(condition) if condition.abnormal => Err(Stop::Warn(format!(
             "a new volume is told to be abnormal: {}",
             condition.message
         ))),
