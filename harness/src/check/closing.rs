@@ -10,7 +10,7 @@ use super::model::Check;
 use super::outcome::LedgerEntry;
 use super::session::{LOOK, Session};
 use super::step::Step;
-use super::wait::Patience;
+use super::wait::{HURRY, Patience};
 use crate::client::Answer;
 use crate::lab;
 use crate::node::{LoopDevice, MountTable};
@@ -57,7 +57,11 @@ impl Session {
         if self.history().missed_by("DeleteVolume") >= 2 {
             return Err("DeleteVolume is not asked again".into());
         }
-        let mut patience = Patience::new(self.client.deadline("DeleteVolume"));
+        let limit = match self.is_interrupted() {
+            true => HURRY,
+            false => self.client.deadline("DeleteVolume"),
+        };
+        let mut patience = Patience::new(limit);
         loop {
             match self
                 .client

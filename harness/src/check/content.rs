@@ -147,6 +147,9 @@ impl<'a> Volume<'a> {
         let mut patience = Patience::new(limit);
         // The call itself does not wait; asked again, it tells how far it is.
         while !told.ready_to_use {
+            if self.cx.session.is_interrupted() {
+                return Err(Stop::not_given("a run that is not interrupted"));
+            }
             if !patience.wait().await {
                 return Err(Stop::Unknown(format!(
                     "the snapshot {} is not ready_to_use after {limit:?} (deadlines: CreateSnapshot)",

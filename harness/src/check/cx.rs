@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use csi_proto::rpc::Rpc;
 use csi_proto::v1::volume_capability::access_mode::Mode;
@@ -18,7 +18,7 @@ use super::session::Session;
 use super::step::{Access, Step};
 use super::stop::Stop;
 use super::volume::{Volume, Want};
-use super::wait::Patience;
+use super::wait::{HURRY, Patience};
 use crate::client::CallRecord;
 use crate::client::{Answer, Code, Refusal, Reply};
 use crate::node::MountTable;
@@ -143,12 +143,14 @@ impl Cx {
         request: &R::Request,
     ) -> Result<Asked<R::Response>, Stop> {
         let mut patience = Patience::new(self.session.client.deadline(R::NAME));
+        let began = Instant::now();
         loop {
             let asked = self.ask::<R>(request).await?;
             let busy = asked
                 .refusal()
                 .is_some_and(|refusal| refusal.code.is_transient());
-            if !busy || self.impatient.load(Ordering::Relaxed) {
+            let hurried = self.session.is_interrupted() && began.elapsed() > HURRY;
+            if !busy || hurried || self.impatient.load(Ordering::Relaxed) {
                 return Ok(asked);
             }
             if !patience.wait().await {

@@ -196,7 +196,7 @@ impl Volume<'_> {
     fn may_grow_mounted(&self, mounts: &[Mount]) -> Result<(), Stop> {
         let is_ext = |mount: &Mount| mount.fs_type.starts_with("ext");
         let lacks = self.access() == Access::Mount
-            && mounts.last().is_some_and(is_ext)
+            && mounts.iter().any(is_ext)
             && !self.cx.facts().has_cap_sys_resource;
         match lacks {
             false => Ok(()),
@@ -229,10 +229,11 @@ impl Staged<'_> {
             .ask_patiently::<rpc::NodeExpandVolume>(&request)
             .await?;
         if asked.refusal().is_some() {
+            let mut mounts = self.mounts("now").await?;
             // Some mount a folder below.
             let table = volume.cx.mounts()?;
-            let mounts = table.under(&path.ours).into_iter().cloned();
-            volume.may_grow_mounted(&mounts.collect::<Vec<_>>())?;
+            mounts.extend(table.under(&path.ours).into_iter().cloned());
+            volume.may_grow_mounted(&mounts)?;
         }
         match asked.ok() {
             Err(Stop::Fail(why)) => Err(Stop::Warn(format!("at the staging path: {why}"))),

@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+/// How long a driver is asked again once the user has broken off the run, and waits.
+pub(super) const HURRY: Duration = Duration::from_secs(10);
+
 /// Exponential back-off as a caller owes it to a driver that is busy: half a
 /// second, doubled up to eight, until the limit.
 #[derive(Debug)]

@@ -21,6 +21,20 @@ pub(crate) const EQUIVALENT: &[(&str, &str)] = &[
         "the driver looks after each unmount, and unmounts again what it still sees",
     ),
     (
+        "NodeUnpublishVolume:umount:2=late|wrong-target",
+        "it is asked for where two mounts lie at the path, and asked for again as long as one does",
+    ),
+    (
+        "NodeUnpublishVolume:mountinfo:2|3|4=lie",
+        "looks after the unmount: nothing of the volume is there any more, and a device that is \
+         in use cannot be taken away",
+    ),
+    (
+        "NodeUnpublishVolume:open|loop-status:3|4|5|6|7=lie|wrong-target",
+        "looks for the device behind a read-only block target, which goes when the volume is \
+         unstaged",
+    ),
+    (
         "NodeUnpublishVolume:umount:1=twice",
         "all mounts of the volume at the path are to go, and a second unmount takes no other",
     ),
@@ -38,7 +52,76 @@ pub(crate) const EQUIVALENT: &[(&str, &str)] = &[
         "a mount that no record tells of is known by its device, and taken away",
     ),
     (
-        "DeleteVolume|DeleteSnapshot:rmdir:1=skip|late",
+        "NodePublishVolume:mountinfo:2=lie",
+        "whether the file system at the staging path has stopped was seen by its flags a moment \
+         before",
+    ),
+    (
+        "NodePublishVolume:open:8=wrong-target",
+        "another volume's device takes no second file, and the next is asked for",
+    ),
+    (
+        "NodeStageVolume:umount:*=skip|late|wrong-target",
+        "takes back what a stage that failed has done: an error says nothing of how far it came, \
+         and the stage that follows begins with what it finds",
+    ),
+    (
+        "NodeStageVolume:mountinfo:1=lie",
+        "a stranger's mount at the path is not seen, and the volume is mounted over it: the pod \
+         has its volume",
+    ),
+    (
+        "NodeStageVolume:mountinfo:4|5|6=lie",
+        "looks at a stage that is repeated or taken back: the publication that follows looks again",
+    ),
+    (
+        "NodeStageVolume:open|loop-status:7|10|11|12|13=lie|wrong-target",
+        "looks whether a file system that was just mounted fills its disk, as a new one does, or \
+         which device a stage that failed has left, which the next stage finds",
+    ),
+    (
+        "NodeStageVolume:loop-status:3|4|5|6=lie|wrong-target",
+        "the same looks",
+    ),
+    (
+        "NodeStageVolume:read:1=lie|wrong-target",
+        "a stage that is repeated while the disk is gone says OK: the publication that follows \
+         tries the disk too, and does not",
+    ),
+    (
+        "NodeStageVolume:loop-capacity:1=skip|late|wrong-target",
+        "a device that has just got its file has the file's size",
+    ),
+    (
+        "NodeStageVolume:mkfs:1=twice",
+        "nobody has put anything into the first",
+    ),
+    (
+        "NodeStageVolume:rename|write:2=skip|late|twice",
+        "notes that a file system is being made, for a kill in its midst; what mkfs leaves then is \
+         nothing or a file system, but for moments that nobody hits",
+    ),
+    (
+        "NodeStageVolume:rename:3=skip",
+        "the record of the publication holds it as well, and before that nobody has put anything \
+         into the volume",
+    ),
+    (
+        "NodeStageVolume:rename|write:4=skip|late|twice|wrong-target",
+        "the record of a file system that was grown: the next stage grows it again, which changes \
+         nothing",
+    ),
+    (
+        "NodeStageVolume|NodePublishVolume|NodeUnpublishVolume|NodeUnstageVolume:write:1=wrong-target",
+        "another record that is being written at the same moment is written once more by its own \
+         call",
+    ),
+    (
+        "DeleteVolume:unlink:1=skip|late|twice",
+        "the link that names the disk went when the volume was detached",
+    ),
+    (
+        "DeleteVolume|DeleteSnapshot:rmdir:1=skip|late|wrong-target",
         "an empty folder stays in the driver's own place, which is no volume's, and goes at \
          its next start",
     ),
