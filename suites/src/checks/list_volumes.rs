@@ -177,7 +177,7 @@ check! {
     UNKNOWN_TOKEN = "list-volumes.unknown-token-is-aborted",
     clauses: [spec::CONTROLLER_LISTVOLUMES_TOKEN],
     needs: LISTS,
-    volumes: 1, calls: 4,
+    volumes: 1, calls: 8,
     run: unknown_token,
 }
 
