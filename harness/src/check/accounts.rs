@@ -176,9 +176,16 @@ impl Session {
     /// The processes that name a path of ours among their arguments, when all of them
     /// were taken back; in words.
     pub fn processes_left(&self) -> Vec<String> {
-        let inner = self.accounts.lock();
-        let paths: Vec<_> = inner.places.iter().map(|place| &place.path).collect();
-        ran::processes_at(&paths)
+        // Looking through all processes takes its time, and others want the accounts.
+        let paths: Vec<_> = {
+            let inner = self.accounts.lock();
+            inner
+                .places
+                .iter()
+                .map(|place| place.path.clone())
+                .collect()
+        };
+        ran::processes_at(&paths.iter().collect::<Vec<_>>())
     }
 
     /// The mounts and unmounts at our places until now that no call accounts for.

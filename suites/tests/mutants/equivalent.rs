@@ -21,7 +21,7 @@ pub(crate) const EQUIVALENT: &[(&str, &str)] = &[
         "the driver looks after each unmount, and unmounts again what it still sees",
     ),
     (
-        "NodeUnpublishVolume:umount:2=late|wrong-target",
+        "NodeUnpublishVolume:umount:2=late|lie|wrong-target",
         "it is asked for where two mounts lie at the path, and asked for again as long as one does",
     ),
     (
@@ -52,6 +52,23 @@ pub(crate) const EQUIVALENT: &[(&str, &str)] = &[
         "a mount that no record tells of is known by its device, and taken away",
     ),
     (
+        "NodeUnstageVolume:mountinfo:2|3=lie",
+        "looks after the unmount, when nothing of the volume is mounted any more",
+    ),
+    (
+        "NodeUnstageVolume:umount:1=late",
+        "the answer waits for the loop device, which goes when the mount does",
+    ),
+    (
+        "NodeUnstageVolume:open:4|5=lie",
+        "is answered with an error, and the same call again ends well: nobody is deceived, and \
+         nothing stays",
+    ),
+    (
+        "NodeUnstageVolume:loop-clear:1=twice",
+        "whoever has got the number meanwhile keeps its device for as long as it uses it",
+    ),
+    (
         "NodePublishVolume:mountinfo:2=lie",
         "whether the file system at the staging path has stopped was seen by its flags a moment \
          before",
@@ -61,7 +78,7 @@ pub(crate) const EQUIVALENT: &[(&str, &str)] = &[
         "another volume's device takes no second file, and the next is asked for",
     ),
     (
-        "NodeStageVolume:umount:*=skip|late|wrong-target",
+        "NodeStageVolume:umount:*=skip|late|wrong-target|error",
         "takes back what a stage that failed has done: an error says nothing of how far it came, \
          and the stage that follows begins with what it finds",
     ),
@@ -71,7 +88,7 @@ pub(crate) const EQUIVALENT: &[(&str, &str)] = &[
          has its volume",
     ),
     (
-        "NodeStageVolume:mountinfo:4|5|6=lie",
+        "NodeStageVolume:mountinfo:4|5|6=lie|error",
         "looks at a stage that is repeated or taken back: the publication that follows looks again",
     ),
     (
@@ -91,6 +108,10 @@ pub(crate) const EQUIVALENT: &[(&str, &str)] = &[
     (
         "NodeStageVolume:loop-capacity:1=skip|late|wrong-target",
         "a device that has just got its file has the file's size",
+    ),
+    (
+        "NodeStageVolume:fsck:1=skip|late",
+        "looks through a file system that was left clean",
     ),
     (
         "NodeStageVolume:mkfs:1=twice",
