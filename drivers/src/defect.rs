@@ -105,8 +105,8 @@ defects! {
     NO_PER_VOLUME_LOCK = "no-per-volume-lock", LOOP: "calls for one volume run at once; each stage attaches a loop device of its own";
     PUBLISH_BINDS_UNMOUNTED_STAGING = "publish-binds-unmounted-staging", BOTH: "NodePublishVolume binds the staging folder whether the volume is mounted there or not";
     PUBLISH_TIMEOUT_ABANDONS_MOUNT = "publish-timeout-abandons-mount", NFS: "a mount that takes too long is answered with an error, and its helper goes on";
-    PUBLISHED_NOTHING = "published-nothing", BOTH: "NodePublishVolume makes an empty folder at the target and mounts nothing";
     PUBLISHED_NODES_FORGOTTEN = "published-nodes-forgotten", LOOP: "ListVolumes names no node, wherever a volume is attached";
+    PUBLISHED_NOTHING = "published-nothing", BOTH: "NodePublishVolume makes an empty folder at the target and mounts nothing";
     READ_ONLY_FOR_A_MOMENT = "read-only-for-a-moment", LOOP: "a read-only target becomes writable again a moment after the answer";
     READONLY_FLAG_IGNORED = "readonly-flag-ignored", BOTH: "the readonly field of NodePublishVolume is not used";
     REPEAT_UNPUBLISH_FAILS = "repeat-unpublish-fails", BOTH: "NodeUnpublishVolume and NodeUnstageVolume answer NOT_FOUND when there is nothing to undo";

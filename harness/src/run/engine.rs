@@ -216,6 +216,15 @@ impl Engine {
     /// Asks a case again with the driver to itself.
     async fn once_more(&mut self, before: Ended) {
         let mut ended = self.alone(before.case).await;
+        if ended.checked.is_ok() {
+            // What is told is of the first time.
+            let again = Evidence::Fact {
+                label: "again".to_owned(),
+                text: "asked once more, with the driver to itself".to_owned(),
+            };
+            let first = before.trail.into_iter().chain([again]);
+            ended.trail = first.chain(ended.trail).collect();
+        }
         ended.before = before.before;
         self.judge(ended);
     }
