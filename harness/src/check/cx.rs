@@ -429,9 +429,7 @@ impl<T> Asked<T> {
             ))),
         }
     }
-}
 
-impl<T> Asked<T> {
     /// A refusal is due, and one of these codes says best why; with another it did
     /// nothing either, and said so: a warning.
     ///

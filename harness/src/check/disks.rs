@@ -38,7 +38,7 @@ impl Cx {
     /// # Errors
     /// A step failed.
     pub async fn breakable(&self) -> Result<Breakable<'_>, Stop> {
-        let (volume, marker, image) = self.used_once().await?;
+        let (volume, marker, image) = self.used_once(Want::any()).await?;
         let disk = match image {
             Ok(image) => interpose(self, &image).await.ok(),
             Err(_) => None,
@@ -51,7 +51,7 @@ impl Cx {
     /// # Errors
     /// A step failed; the driver's volumes are not of that kind; the host cannot.
     pub async fn breakable_disk(&self) -> Result<Breakable<'_>, Stop> {
-        let (volume, marker, image) = self.used_once().await?;
+        let (volume, marker, image) = self.used_once(Want::any()).await?;
         let disk = interpose(self, &image?).await?;
         Ok(Breakable::of(volume, marker, Some(disk)))
     }
@@ -61,13 +61,24 @@ impl Cx {
     /// # Errors
     /// A step failed.
     pub async fn marked_volume(&self) -> Result<(Volume<'_>, Marker), Stop> {
-        let (volume, marker, _) = self.used_once().await?;
+        self.marked(Want::any()).await
+    }
+
+    /// The same, of this kind.
+    ///
+    /// # Errors
+    /// A step failed.
+    pub async fn marked(&self, want: Want) -> Result<(Volume<'_>, Marker), Stop> {
+        let (volume, marker, _) = self.used_once(want).await?;
         Ok((volume, marker))
     }
 
     /// The same, with the image behind its loop device.
-    async fn used_once(&self) -> Result<(Volume<'_>, Marker, Result<PathBuf, Stop>), Stop> {
-        let volume = self.volume(Want::any()).await?;
+    async fn used_once(
+        &self,
+        want: Want,
+    ) -> Result<(Volume<'_>, Marker, Result<PathBuf, Stop>), Stop> {
+        let volume = self.volume(want).await?;
         volume.keeps_data()?;
         let staged = volume.stage().await?;
         let target = staged.publish("first").await?;

@@ -51,7 +51,21 @@ impl Published<'_> {
         }
     }
 
-    /// The same, where it is the volume's own.
+    /// Whether it is larger than before, and as large as was asked for, in bytes.
+    ///
+    /// # Errors
+    /// It is not, or cannot be looked at.
+    pub async fn has_grown(&self, before: u64, asked_for: i64) -> Checked {
+        let after = self.size().await?;
+        if after <= before {
+            return Err(Stop::fail(format!(
+                "{asked_for} bytes were asked for, every call answered OK, and the size is still {after}"
+            )));
+        }
+        self.is_as_large_as(asked_for).await
+    }
+
+    /// The size, where it is the volume's own.
     ///
     /// # Errors
     /// It cannot be told; the volume is a folder of a larger file system, whose size says

@@ -2,7 +2,7 @@
 //! and what they hold stays.
 
 use csi_harness::check;
-use csi_harness::check::{Act, Check, Checked, Cx, Marker, Need, Want, each};
+use csi_harness::check::{Act, Check, Checked, Cx, Need, Want, each};
 
 use super::driver_killed::CREATES;
 use crate::spec;
@@ -73,14 +73,7 @@ check! {
 }
 
 async fn data_is_kept(cx: &Cx) -> Checked {
-    let volume = cx.volume(Want::fresh_if_created(cx)).await?;
-    volume.keeps_data()?;
-    let staged = volume.stage().await?;
-    let target = staged.publish("a").await?;
-    let marker = Marker::new()?;
-    target.write(&marker).await?;
-    target.unpublish().await?;
-    staged.unstage().await?;
+    let (volume, marker) = cx.marked(Want::fresh_if_created(cx)).await?;
     cx.restart_driver().await?;
     let again = async {
         volume

@@ -119,8 +119,11 @@ pub(super) fn get(
     request: &csi::ControllerGetVolumeRequest,
 ) -> Result<csi::ControllerGetVolumeResponse, Status> {
     let id = args::required("volume_id", &request.volume_id)?;
-    let there = all(driver).into_iter().find(|volume| volume.id == id);
-    let volume = there.map_or_else(|| driver.store.get(id), Ok)?;
+    let remembered = match driver.defects.has(Defect::DELETED_STAY_LISTED) {
+        true => all(driver).into_iter().find(|volume| volume.id == id),
+        false => None,
+    };
+    let volume = remembered.map_or_else(|| driver.store.get(id), Ok)?;
     Ok(csi::ControllerGetVolumeResponse {
         volume: Some(told(driver, &volume)),
         status: Some(controller_get_volume_response::VolumeStatus {
