@@ -90,6 +90,9 @@ defects! {
     FORMATTED_IN_MEMORY = "formatted-in-memory", LOOP: "which volumes have a file system is remembered in memory alone, and all others are formatted";
     FUSE_DIES_WITH_PLUGIN = "fuse-dies-with-plugin", FUSE: "the process that a volume is mounted by belongs to the plugin's process group, and is killed with it";
     GLOBAL_MUTEX = "global-mutex", BOTH: "one lock for all volumes is held through every call";
+    GROUP_CUT_ONE_BY_ONE = "group-cut-one-by-one", LOOP: "the volumes of a group snapshot are cut one after the other, and not at one moment";
+    GROUP_DELETE_KEEPS_MEMBERS = "group-delete-keeps-members", LOOP: "DeleteVolumeGroupSnapshot forgets the group and leaves its snapshots";
+    GROUP_MEMBERS_SWAPPED = "group-members-swapped", LOOP: "the snapshots of a group hold one another's volumes";
     HOST_FS_OP_AFTER_MOUNT_LOST = "host-fs-op-after-mount-lost", LOOP: "CreateSnapshot changes the mode of the staging path for a while, whether the volume is mounted there or not";
     LAZY_UMOUNT_HIDES_BUSY = "lazy-umount-hides-busy", BOTH: "every unmount is lazy, so that a busy volume seems to be gone";
     LIMIT_IGNORED = "limit-ignored", LOOP: "limit_bytes is not looked at";

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use csi_proto::v1::controller_server::Controller;
+use csi_proto::v1::group_controller_server::GroupController;
 use csi_proto::v1::identity_server::Identity;
 use csi_proto::v1::node_server::Node;
 use nix::mount::{MsFlags, mount};
@@ -50,10 +51,10 @@ pub(crate) fn signalled() -> Result<impl Future<Output = ()> + Send + 'static, S
 
 /// Serves what `open` makes until `stop` ends. What a killed process left of the
 /// socket is cleared away first.
-pub(crate) async fn serve_until<I: Identity, C: Controller, N: Node>(
+pub(crate) async fn serve_until<I: Identity, C: Controller, N: Node, G: GroupController>(
     endpoint: &Endpoint,
     defects: &Defects,
-    open: impl FnOnce() -> Result<Services<I, C, N>, ServeError>,
+    open: impl FnOnce() -> Result<Services<I, C, N, G>, ServeError>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
     let socket = endpoint.path();

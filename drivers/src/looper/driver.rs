@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
+use super::group::Groups;
 use super::snapshot::Snapshots;
 use super::volume::{Store, Volume};
 use super::{Options, still};
@@ -19,6 +20,7 @@ use crate::sys::filesystem::Filesystem;
 pub(super) struct Driver {
     pub(super) store: Store,
     pub(super) snapshots: Snapshots,
+    pub(super) groups: Groups,
     pub(super) defects: Defects,
     pub(super) node_id: String,
     /// The file systems that this machine can make and mount.
@@ -36,9 +38,11 @@ impl Driver {
     /// Opens the state folder.
     pub(super) fn open(options: &Options) -> Result<Self, ServeError> {
         let forgetful = options.defects.has(Defect::STATE_ON_PRIVATE_PATH);
+        let snapshots = Snapshots::open(&options.state_dir)?;
         let driver = Self {
             store: Store::open(&options.state_dir, forgetful)?,
-            snapshots: Snapshots::open(&options.state_dir)?,
+            groups: Groups::open(&options.state_dir, &snapshots)?,
+            snapshots,
             defects: options.defects.clone(),
             node_id: node_id(options.node_id.as_deref())?,
             filesystems: Filesystem::ALL

@@ -60,6 +60,7 @@ fn capabilities(
     let services = [
         Service::ControllerService,
         Service::VolumeAccessibilityConstraints,
+        Service::GroupControllerService,
     ]
     .map(|service| {
         Type::Service(plugin_capability::Service {

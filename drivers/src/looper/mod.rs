@@ -10,6 +10,7 @@ mod args;
 mod capability;
 mod controller;
 mod driver;
+mod group;
 mod identity;
 mod node;
 mod snapshot;
@@ -23,7 +24,7 @@ use std::time::Duration;
 use crate::common::serve;
 use crate::common::services::Services;
 use crate::defect::Defects;
-use controller::Controller;
+use controller::{Controller, GroupController};
 use driver::Driver;
 use identity::Identity;
 use node::Node;
@@ -83,8 +84,9 @@ pub async fn serve_until(
         Ok(Services::new(
             Identity(Arc::clone(&driver)),
             Controller(Arc::clone(&driver)),
-            Node(driver),
-        ))
+            Node(Arc::clone(&driver)),
+        )
+        .with_groups(GroupController(driver)))
     };
     serve::serve_until(&options.endpoint, &options.defects, open, stop).await
 }

@@ -25,6 +25,8 @@ pub(super) struct Snapshot {
     /// When it was cut: seconds and nanoseconds since 1970.
     pub(super) created: (i64, i32),
     pub(super) origin: Origin,
+    /// The group that it was cut with, and is deleted with.
+    pub(super) group: Option<String>,
 }
 
 /// What a copy needs to know of what it is made from.

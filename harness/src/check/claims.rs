@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::content::SnapshotClaim;
+use super::group::GroupClaim;
 use super::kind::Kind;
 use super::late::Watchpoint;
 use super::volume::Want;
@@ -18,6 +19,8 @@ pub struct Claims {
     pub volumes: Vec<VolumeClaim>,
     /// Its snapshots.
     pub snapshots: Vec<SnapshotClaim>,
+    /// Its group snapshots.
+    pub groups: Vec<GroupClaim>,
     /// Places that it gave back, where nothing may be mounted until the run ends.
     pub watched: Vec<Watchpoint>,
     /// NFS servers of the lab's that it has for itself.

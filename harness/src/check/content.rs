@@ -79,6 +79,28 @@ impl Cx {
         failing.map_err(|error| Stop::ours("let helper programs fail", error))
     }
 
+    /// Whether `ListSnapshots` by this id shows a snapshot.
+    ///
+    /// # Errors
+    /// The call was refused.
+    pub async fn lists_snapshot(&self, snapshot_id: &str) -> Result<bool, Stop> {
+        let request = v1::ListSnapshotsRequest {
+            snapshot_id: snapshot_id.to_owned(),
+            ..Default::default()
+        };
+        Ok(!self.list_snapshots(request).await?.is_empty())
+    }
+
+    async fn list_snapshots(
+        &self,
+        mut request: v1::ListSnapshotsRequest,
+    ) -> Result<Vec<v1::Snapshot>, Stop> {
+        request.secrets = self.secrets("ListSnapshots");
+        let asked = self.ask_patiently::<rpc::ListSnapshots>(&request).await?;
+        let entries = asked.ok()?.entries.into_iter();
+        Ok(entries.filter_map(|entry| entry.snapshot).collect())
+    }
+
     /// Asks for a volume that the driver should refuse; what it makes nevertheless
     /// is in the claims.
     ///
@@ -220,7 +242,7 @@ impl<'a> Volume<'a> {
         self.want_from(Source::Volume(self.id()))
     }
 
-    fn want_from(&self, source: Source) -> Want {
+    pub(super) fn want_from(&self, source: Source) -> Want {
         let want = self.with(|claim| claim.want.clone());
         Want {
             kind: Some(self.kind()),
@@ -310,21 +332,12 @@ impl<'a> Snapshot<'a> {
     /// # Errors
     /// The call was refused.
     pub async fn listed(&self, by_id: bool) -> Result<Vec<v1::Snapshot>, Stop> {
-        let mut request = v1::ListSnapshotsRequest {
-            secrets: self.of.cx.secrets("ListSnapshots"),
-            ..Default::default()
-        };
+        let mut request = v1::ListSnapshotsRequest::default();
         match by_id {
             true => request.snapshot_id = self.id(),
             false => request.source_volume_id = self.of.id(),
         }
-        let asked = self
-            .of
-            .cx
-            .ask_patiently::<rpc::ListSnapshots>(&request)
-            .await?;
-        let entries = asked.ok()?.entries.into_iter();
-        Ok(entries.filter_map(|entry| entry.snapshot).collect())
+        self.of.cx.list_snapshots(request).await
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use csi_proto::v1;
 use csi_proto::v1::controller_service_capability::rpc::Type as ControllerRpc;
+use csi_proto::v1::group_controller_service_capability::rpc::Type as GroupRpc;
 use csi_proto::v1::node_service_capability::rpc::Type as NodeRpc;
 use csi_proto::v1::plugin_capability::service::Type as Service;
 use csi_proto::v1::volume_capability::access_mode::Mode;
@@ -28,6 +29,8 @@ pub struct Facts {
     pub expansion: BTreeSet<i32>,
     /// Numbers of the controller's capabilities; unknown ones are kept.
     pub controller: BTreeSet<i32>,
+    /// Numbers of the group controller's capabilities; unknown ones are kept.
+    pub groups: BTreeSet<i32>,
     /// Numbers of the node's capabilities; unknown ones are kept.
     pub node: BTreeSet<i32>,
     /// `NodeGetInfo`, where it answered.
@@ -64,6 +67,11 @@ impl Facts {
     pub fn controller_can(&self, rpc: ControllerRpc) -> bool {
         let is_asked = rpc != ControllerRpc::PublishUnpublishVolume || !self.are_inline();
         self.has_controller && self.controller.contains(&(rpc as i32)) && is_asked
+    }
+
+    /// Whether the group controller has a capability.
+    pub fn groups_can(&self, rpc: GroupRpc) -> bool {
+        self.has_controller && self.groups.contains(&(rpc as i32))
     }
 
     /// Whether the node has a capability, and it is one for the volumes that are used
@@ -200,16 +208,23 @@ impl Facts {
         let controller = names(&self.controller, |n| {
             ControllerRpc::try_from(n).ok().map(|t| t.as_str_name())
         });
+        let groups = names(&self.groups, |n| {
+            GroupRpc::try_from(n).ok().map(|t| t.as_str_name())
+        });
         let node = names(&self.node, |n| {
             NodeRpc::try_from(n).ok().map(|t| t.as_str_name())
         });
-        [
+        let mut all: BTreeMap<_, _> = [
             ("plugin", plugin),
             ("controller", controller),
             ("node", node),
         ]
         .map(|(service, names)| (service.to_owned(), names))
-        .into()
+        .into();
+        if self.has_service(Service::GroupControllerService) {
+            all.insert("group controller".to_owned(), groups);
+        }
+        all
     }
 }
 

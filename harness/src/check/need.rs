@@ -4,6 +4,7 @@
 use std::fmt;
 
 use csi_proto::v1::controller_service_capability::rpc::Type as ControllerRpc;
+use csi_proto::v1::group_controller_service_capability::rpc::Type as GroupRpc;
 use csi_proto::v1::node_service_capability::rpc::Type as NodeRpc;
 use csi_proto::v1::plugin_capability::service::Type as Service;
 
@@ -23,6 +24,8 @@ pub enum Need {
     NodeService,
     /// A capability of the controller service.
     Controller(ControllerRpc),
+    /// A capability of the group controller service.
+    Groups(GroupRpc),
     /// A capability of the node service.
     Node(NodeRpc),
     /// Volumes of this kind, and a host on which mounts can be seen.
@@ -77,6 +80,7 @@ impl Need {
             Self::Service(service) => unless(facts.has_service(*service), Lacking::Driver),
             Self::NodeService => unless(facts.has_node, Lacking::User),
             Self::Controller(rpc) => unless(facts.controller_can(*rpc), Lacking::Driver),
+            Self::Groups(rpc) => unless(facts.groups_can(*rpc), Lacking::Driver),
             Self::Node(rpc) => unless(facts.node_can(*rpc), Lacking::Driver),
             Self::Volume(access) => facts.lacks_volume(*access),
             Self::OwnVolumes if !facts.controller_can(ControllerRpc::CreateDeleteVolume) => {
@@ -121,6 +125,7 @@ impl fmt::Display for Need {
             Self::Service(service) => f.write_str(service.as_str_name()),
             Self::NodeService => f.write_str("a node endpoint"),
             Self::Controller(rpc) => write!(f, "controller {}", rpc.as_str_name()),
+            Self::Groups(rpc) => write!(f, "group controller {}", rpc.as_str_name()),
             Self::Node(rpc) => write!(f, "node {}", rpc.as_str_name()),
             Self::Volume(Access::Mount) => f.write_str("a volume to mount"),
             Self::Volume(Access::Block) => f.write_str("a raw block volume"),

@@ -50,7 +50,9 @@ pub async fn negate(cx: &Cx, passed: bool, last: bool) -> Negated {
     take_back(cx, copies, passed, last, &mut negated).await;
     // A snapshot may be held by what was made from it, and holds its own source.
     if !negated.interrupted {
-        let stayed = super::content::delete_all(cx).await.into_iter();
+        let groups = super::group::delete_all(cx).await;
+        let snapshots = super::content::delete_all(cx).await;
+        let stayed = groups.into_iter().chain(snapshots);
         negated
             .stayed
             .extend(stayed.map(|(step, entry)| Residue { entry, step }));

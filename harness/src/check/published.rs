@@ -306,6 +306,15 @@ impl<'a> Published<'a> {
         }
     }
 
+    /// Whether the marker is in the volume.
+    ///
+    /// # Errors
+    /// The volume cannot be read.
+    pub async fn holds(&self, marker: &Marker) -> Result<bool, Stop> {
+        let found = self.read(marker).await?;
+        Ok(found.is_some_and(|bytes| marker.is(&bytes)))
+    }
+
     /// The marker is not in the volume.
     ///
     /// # Errors

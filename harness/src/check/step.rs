@@ -26,6 +26,10 @@ pub enum Step {
     Snapshot,
     /// `DeleteSnapshot`.
     DeleteSnapshot,
+    /// `CreateVolumeGroupSnapshot`.
+    Group,
+    /// `DeleteVolumeGroupSnapshot`.
+    DeleteGroup,
     /// `CreateVolume` from a snapshot.
     Restore,
     /// `CreateVolume` from another volume.
@@ -52,7 +56,7 @@ pub enum Step {
 
 impl Step {
     /// Every step there is.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 28] = [
         Self::Answers,
         Self::Alive,
         Self::Speaks,
@@ -62,6 +66,8 @@ impl Step {
         Self::Delete,
         Self::Snapshot,
         Self::DeleteSnapshot,
+        Self::Group,
+        Self::DeleteGroup,
         Self::Restore,
         Self::Clone,
         Self::Attach,
@@ -103,6 +109,8 @@ impl fmt::Display for Step {
             Self::Delete => f.write_str("DeleteVolume"),
             Self::Snapshot => f.write_str("CreateSnapshot"),
             Self::DeleteSnapshot => f.write_str("DeleteSnapshot"),
+            Self::Group => f.write_str("CreateVolumeGroupSnapshot"),
+            Self::DeleteGroup => f.write_str("DeleteVolumeGroupSnapshot"),
             Self::Restore => f.write_str("CreateVolume from a snapshot"),
             Self::Clone => f.write_str("CreateVolume from a volume"),
             Self::Attach => f.write_str("ControllerPublishVolume"),

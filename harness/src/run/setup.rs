@@ -271,6 +271,7 @@ async fn ask<R: Rpc>(client: &Client, limit: Duration, request: R::Request) -> O
 async fn learn(client: &Client, config: Arc<Config>) -> Facts {
     let limit = config.driver.ready_timeout;
     use v1::controller_service_capability::Type as Controller;
+    use v1::group_controller_service_capability::Type as Group;
     use v1::node_service_capability::Type as Node;
     use v1::plugin_capability::Type as Plugin;
     let mut facts = Facts {
@@ -311,6 +312,21 @@ async fn learn(client: &Client, config: Arc<Config>) -> Facts {
             .capabilities
             .into_iter()
             .filter_map(|c| c.r#type.map(|Controller::Rpc(rpc)| rpc.r#type))
+            .collect();
+    }
+    let groups = v1::plugin_capability::service::Type::GroupControllerService;
+    if facts.has_service(groups)
+        && let Some(said) = ask::<rpc::GroupControllerGetCapabilities>(
+            client,
+            limit,
+            v1::GroupControllerGetCapabilitiesRequest {},
+        )
+        .await
+    {
+        facts.groups = said
+            .capabilities
+            .into_iter()
+            .filter_map(|c| c.r#type.map(|Group::Rpc(rpc)| rpc.r#type))
             .collect();
     }
     if let Some(said) =

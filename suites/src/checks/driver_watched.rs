@@ -8,6 +8,7 @@ use csi_proto::v1;
 use csi_proto::v1::controller_service_capability::rpc::Type as ControllerRpc;
 
 use super::create_from::RESTORE;
+use super::group_snapshot::GROUPS;
 use crate::spec;
 
 pub(super) static CHECKS: &[&Check] = &[
@@ -96,13 +97,13 @@ async fn kernel_is_silent(cx: &Cx) -> Checked {
 check! {
     /// Secrets that were made to be known again turn up nowhere.
     ///
-    /// Each request of the lives of a volume and a snapshot has one in its secrets, and a
+    /// Each request of the lives of a volume, a snapshot and a group snapshot has one in its secrets, and a
     /// token where a kubelet would put one (`driver.token_requests`). They are looked for in the answers, in the driver's
     /// output, among the arguments of all that it started, and in new files.
     KEEPS_CANARIES = "driver.keeps-canaries",
     clauses: [spec::GENERAL_LOGGING_NO_SECRETS, spec::GENERAL_LOGGING_NO_SENSITIVE, spec::GENERAL_LOGGING_STDIO_ONLY],
     needs: Need::ANY_VOLUME,
-    volumes: 3, calls: 30,
+    volumes: 4, calls: 40,
     seen_in: ["kubernetes-sigs/azurefile-csi-driver#1828" => "the account's key stood on the command line of mount",
               "CVE-2023-2878" => "service account tokens stood in the log"],
     look_at: "what is logged of a request, and how a helper is given a secret: by a file or its standard input, never as an argument",
@@ -111,7 +112,7 @@ check! {
 
 async fn keeps_canaries(cx: &Cx) -> Checked {
     cx.sends_canaries();
-    for came in [life(cx).await, copies(cx).await] {
+    for came in [life(cx).await, copies(cx).await, groups(cx).await] {
         if let Err(Stop::Fail(why) | Stop::Blocked { why, .. }) = came {
             // A driver need not take what it does not know.
             cx.fact("with unknown secrets", why);
@@ -205,4 +206,16 @@ async fn no_helper_stays(cx: &Cx) -> Checked {
             "all volumes are taken back, and a process still works for one: {process}"
         ))),
     }
+}
+
+/// What is asked of a group snapshot, where the driver has them.
+async fn groups(cx: &Cx) -> Checked {
+    if GROUPS.lacks(cx.facts()).is_some() {
+        return Ok(());
+    }
+    let volume = cx.volume(Want::fresh()).await?;
+    let group = cx.group(&[volume]).await?;
+    // Any answer will do.
+    let _ = group.ask().await?;
+    group.delete().await
 }

@@ -18,6 +18,7 @@ mod driver_killed;
 mod driver_restart;
 mod driver_restart_unused;
 mod driver_watched;
+mod group_snapshot;
 mod identity;
 mod in_use;
 mod list_volumes;
@@ -61,6 +62,7 @@ pub fn all() -> Vec<&'static Check> {
         driver_restart::CHECKS,
         driver_restart_unused::CHECKS,
         driver_watched::CHECKS,
+        group_snapshot::CHECKS,
         identity::CHECKS,
         in_use::CHECKS,
         list_volumes::CHECKS,

@@ -26,6 +26,7 @@ macro_rules! clause {
 
 mod creation;
 mod disks;
+mod groups;
 mod listing;
 mod restart;
 mod stories;
@@ -33,6 +34,7 @@ mod watched;
 
 pub(crate) use creation::*;
 pub(crate) use disks::*;
+pub(crate) use groups::*;
 pub(crate) use listing::*;
 pub(crate) use restart::*;
 pub(crate) use stories::*;

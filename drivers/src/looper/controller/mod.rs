@@ -2,6 +2,7 @@
 
 mod create;
 mod expand;
+mod group;
 mod origin;
 mod publish;
 mod query;
@@ -19,6 +20,7 @@ use super::args;
 use super::driver::Driver;
 use super::volume::Volume;
 
+pub(super) use group::GroupController;
 pub(super) use publish::{ATTACHMENT, DEVICE};
 
 /// What is offered beside the calls that every controller must answer.

@@ -40,6 +40,7 @@ pub(super) fn create(
         source_volume_id: source.to_owned(),
         created: now(),
         origin: Origin::of(&volume),
+        group: None,
     };
     driver
         .snapshots
@@ -55,10 +56,16 @@ pub(super) fn delete(
     request: &csi::DeleteSnapshotRequest,
 ) -> Result<csi::DeleteSnapshotResponse, Status> {
     let id = args::required("snapshot_id", &request.snapshot_id)?;
-    if driver.snapshots.find(id).is_some() {
-        driver.snapshots.delete(id)?;
+    match driver.snapshots.find(id) {
+        Some(member) if member.group.is_some() => Err(Status::invalid_argument(
+            "this snapshot is deleted with its group",
+        )),
+        Some(_) => {
+            driver.snapshots.delete(id)?;
+            Ok(csi::DeleteSnapshotResponse {})
+        }
+        None => Ok(csi::DeleteSnapshotResponse {}),
     }
-    Ok(csi::DeleteSnapshotResponse {})
 }
 
 /// The snapshots by id, page by page; a page's token is the last id before it.
@@ -110,7 +117,7 @@ pub(super) fn get(
 }
 
 /// A snapshot as answers tell of it: what is there is whole.
-fn told(snapshot: &Snapshot) -> csi::Snapshot {
+pub(super) fn told(snapshot: &Snapshot) -> csi::Snapshot {
     let (seconds, nanos) = snapshot.created;
     csi::Snapshot {
         size_bytes: i64::try_from(snapshot.origin.size_bytes).unwrap_or(i64::MAX),
@@ -118,11 +125,13 @@ fn told(snapshot: &Snapshot) -> csi::Snapshot {
         source_volume_id: snapshot.source_volume_id.clone(),
         creation_time: Some(prost_types::Timestamp { seconds, nanos }),
         ready_to_use: true,
+        group_snapshot_id: snapshot.group.clone().unwrap_or_default(),
         ..Default::default()
     }
 }
 
-fn now() -> (i64, i32) {
+/// The moment, in seconds and nanoseconds since 1970.
+pub(super) fn now() -> (i64, i32) {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let since = since.unwrap_or_default();
     (
