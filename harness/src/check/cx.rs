@@ -171,8 +171,16 @@ impl Cx {
         request: &R::Request,
     ) -> Result<Asked<R::Response>, Stop> {
         let mut patience = Patience::brisk(INSISTING);
+        let mut first = None;
         loop {
             let asked = self.ask_patiently::<R>(request).await?;
+            if asked.is_ok() {
+                // What we had broken or given up may still be at work at first.
+                if !self.session.client.history().has_excused(&self.id) {
+                    self.session.was_ok(R::NAME, first);
+                }
+                return Ok(asked);
+            }
             let hopeless = [Code::INVALID_ARGUMENT, Code::NOT_FOUND, Code::UNIMPLEMENTED];
             let again = asked
                 .refusal()
@@ -180,6 +188,7 @@ impl Cx {
             if !again || self.impatient.load(Ordering::Relaxed) || !patience.wait().await {
                 return Ok(asked);
             }
+            first = first.or(asked.refusal().map(|refusal| told(R::NAME, refusal)));
         }
     }
 

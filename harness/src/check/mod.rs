@@ -85,7 +85,7 @@ pub use outcome::{
 };
 pub use published::Published;
 pub use servers::{Canary, Server, Servers};
-pub use session::{LOOK, SETTLE, Session};
+pub use session::{LOOK, SETTLE, SecondTry, Session};
 pub use staged::Staged;
 pub use standing::Standing;
 pub use step::{Access, Step};

@@ -3,6 +3,9 @@
 
 mod memory;
 mod presence;
+mod second;
+
+pub use second::SecondTry;
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -85,6 +88,8 @@ pub struct Session {
     tried: Mutex<HashSet<Access>>,
     /// Checks whose steps failed beside others, and worked alone.
     doubts: Mutex<Vec<String>>,
+    /// Calls that worked only when they were made again.
+    second_tries: second::SecondTries,
     numbers: AtomicU64,
     /// Volumes that are clean and free.
     pool: Mutex<Vec<VolumeClaim>>,
@@ -132,6 +137,7 @@ impl Session {
             worked: Mutex::default(),
             tried: Mutex::default(),
             doubts: Mutex::default(),
+            second_tries: second::SecondTries::default(),
             numbers: AtomicU64::new(1),
             pool: Mutex::default(),
             statics: Mutex::new(statics),

@@ -69,6 +69,8 @@ struct Inner {
     missed: Vec<Missed>,
     /// Checks whose call missed its deadline, perhaps behind others in a queue.
     queued: Vec<String>,
+    /// Checks that gave calls up or broke what they depend on.
+    excused: BTreeSet<String>,
     /// The last call that was answered, by number.
     answered: u64,
     garbled: Vec<CallRecord>,
@@ -112,6 +114,9 @@ impl History {
         *inner.by_check.entry(check.to_owned()).or_default() += 1;
         let behind_others = !inner.in_flight.is_empty();
         let (rpc, check) = (rpc.to_owned(), check.to_owned());
+        if excuse != Excuse::Nothing {
+            inner.excused.insert(check.clone());
+        }
         inner.in_flight.insert(
             n,
             InFlight {
@@ -216,6 +221,11 @@ impl History {
     /// a queue: asked alone, it shows.
     pub fn was_queued(&self, check: &str) -> bool {
         self.lock().queued.iter().any(|queued| queued == check)
+    }
+
+    /// Whether a check gave calls up, or broke what they depend on.
+    pub fn has_excused(&self, check: &str) -> bool {
+        self.lock().excused.contains(check)
     }
 
     /// How often a method missed its deadline.

@@ -1,15 +1,17 @@
 //! A driver that is killed between two calls, and started again.
 
 use csi_harness::check;
-use csi_harness::check::{Act, Check, Checked, Cx, Marker, Need, Step, Stop, Subject, each};
+use csi_harness::check::{Act, Check, Checked, Cx, Marker, Need, Step, Stop, Subject, Want, each};
 use csi_proto::rpc;
 use csi_proto::v1;
 use csi_proto::v1::plugin_capability::service::Type as Service;
 
+use super::node_expand::EXPAND;
 use crate::spec;
 
 pub(super) static CHECKS: &[&Check] = &[
     &COMES_BACK,
+    &EXPANSION_IS_KEPT,
     &PUBLISHED_STAY_USABLE,
     &REPEAT_MOUNTS_ONCE,
     &STAGED_CAN_BE_PUBLISHED,
@@ -242,4 +244,35 @@ async fn volumes_are_known(cx: &Cx) -> Checked {
     })
     .await
     .map(drop)
+}
+
+check! {
+    /// A volume that was expanded before the driver was killed is as large after it.
+    ///
+    /// The new size is in the driver's records too. One that is kept in memory alone, or
+    /// written so that it cannot be read, shows itself at the next start.
+    EXPANSION_IS_KEPT = "driver-restart.expansion-is-kept",
+    clauses: [spec::GENERAL_RESTART_MID_CALL, spec::NODE_EXPAND_WORKS, spec::NODE_EXPAND_DATA_KEPT],
+    needs: Need::All(&[EXPAND, Need::ANY_VOLUME, Need::OwnVolumes, Need::RESTART]),
+    phase: Alone,
+    axes: [Kind],
+    volumes: 1, calls: 26,
+    look_at: "whether the record of a volume is written when it is expanded, and whole",
+    run: expansion_is_kept,
+}
+
+async fn expansion_is_kept(cx: &Cx) -> Checked {
+    let volume = cx.volume(Want::fresh()).await?;
+    volume.keeps_data()?;
+    let target = volume.stage().await?.publish("a").await?;
+    let marker = Marker::new()?;
+    target.write(&marker).await?;
+    let before = target.own_size().await?;
+    let asked_for = volume.grow(&target).await?;
+    cx.restart_driver().await?;
+    target.unpublish().await?;
+    target.staged().unstage().await?;
+    let target = volume.comes_up("b").await?;
+    target.has_grown(before, asked_for).await?;
+    target.shows(&marker).await
 }

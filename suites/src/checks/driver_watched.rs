@@ -16,6 +16,7 @@ pub(super) static CHECKS: &[&Check] = &[
     &KERNEL_IS_SILENT,
     &MOUNTS_WHEN_ASKED,
     &NO_HELPER_STAYS,
+    &WORKS_AT_FIRST,
 ];
 
 check! {
@@ -57,6 +58,34 @@ async fn mounts_when_asked(cx: &Cx) -> Checked {
 
 /// Of many of a kind, a few tell as much.
 const MOST_SHOWN: usize = 5;
+
+check! {
+    /// What takes a volume back works the first time that it is asked for.
+    ///
+    /// A driver that refuses every first call, and finds the work done at the second,
+    /// looks well to whoever repeats: the kubelet does, and each pod goes later.
+    WORKS_AT_FIRST = "driver.works-the-first-time",
+    clauses: [spec::GENERAL_WORKS_AT_FIRST],
+    needs: Need::ANY_VOLUME,
+    phase: Last,
+    volumes: 0, calls: 0,
+    look_at: "what the call does after the volume is taken away: a look or a clean-up that fails there fails the call",
+    run: works_at_first,
+}
+
+async fn works_at_first(cx: &Cx) -> Checked {
+    let tried = cx.session().second_tries();
+    for tried in &tried {
+        cx.fact("first refusal", tried.refusal.clone());
+    }
+    match tried.first() {
+        None => Ok(()),
+        Some(tried) => Err(Stop::Warn(format!(
+            "{} of {} {} calls were refused, and OK when they were made again: {}",
+            tried.refused_first, tried.ok, tried.rpc, tried.refusal
+        ))),
+    }
+}
 
 check! {
     /// The kernel has no complaint about the disks of the volumes.

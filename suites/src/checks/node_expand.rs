@@ -9,7 +9,7 @@ use crate::spec;
 
 pub(super) static CHECKS: &[&Check] = &[&GROWS, &STAGED];
 
-const EXPAND: Need = Need::Any(&[
+pub(super) const EXPAND: Need = Need::Any(&[
     Need::Controller(ControllerRpc::ExpandVolume),
     Need::Node(NodeRpc::ExpandVolume),
 ]);

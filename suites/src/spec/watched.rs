@@ -39,6 +39,15 @@ clause!(
     "Logs go to standard output or standard error only; no log file appears on the node."
 );
 clause!(
+    GENERAL_WORKS_AT_FIRST,
+    "general.calls.work_at_first",
+    Should,
+    Integrity,
+    "Error Scheme",
+    "error-scheme",
+    "A call that can be carried out is, the first time that it is made. That it may be repeated is for what goes wrong, and not how it works."
+);
+clause!(
     GENERAL_NO_HELPERS_LEFT,
     "general.process.no_helpers_left",
     Should,

@@ -155,12 +155,22 @@ pub(crate) const EQUIVALENT: &[(&str, &str)] = &[
         "what it removes is left by a crash alone",
     ),
     (
-        "NodeExpandVolume:rename:1=skip|late",
+        "NodeExpandVolume:rename:1=skip",
         "the record does not say that the file system fills its disk: the next stage fills it \
          again, which changes nothing",
     ),
     (
-        "NodeExpandVolume:open:7=lie|wrong-target",
+        "NodeExpandVolume:open:6=wrong-target",
+        "looks at another volume's device in place of its own where devices came and went \
+         meanwhile, and looks again",
+    ),
+    (
+        "CreateVolume:command:1=skip|late|twice",
+        "the id of a btrfs that was copied: the kernel mounts a copy beside its source under an \
+         id of its own (since 6.7)",
+    ),
+    (
+        "NodeExpandVolume:open:7=lie|wrong-target|error",
         "a folder is opened to be flushed, which shows itself when the machine loses its power",
     ),
     (

@@ -12,22 +12,33 @@ use crate::pairs;
 use crate::run::{self, Came, Honest, Suite};
 
 /// Mutants, and the checks that are known to kill them: one run is enough.
-const SAMPLE: &[(&str, &str)] = &[
-    ("NodeStageVolume:mount:1=skip", "node-publish.target"),
-    ("NodeStageVolume:mkfs:1=error", "node-stage."),
+const SAMPLE: &[(&str, &[&str])] = &[
+    ("NodeStageVolume:mount:1=skip", &["node-publish.target"]),
+    ("NodeStageVolume:mkfs:1=error", &["node-stage."]),
     (
         "NodeStageVolume:loop-configure:1=wrong-source",
-        "node-publish.",
+        &["node-publish."],
     ),
-    ("NodeUnstageVolume:loop-clear:1=lie", "node-unstage."),
-    ("NodePublishVolume:mount:1=skip", "node-publish.target"),
-    ("NodePublishVolume:mount:1=twice", "node-publish.target"),
-    ("NodePublishVolume:mount:2=skip", "node-publish.read-only"),
-    ("NodeUnpublishVolume:rmdir:1=skip", "node-unpublish."),
-    ("NodeGetVolumeStats:statfs:1=lie", "node-stats."),
+    ("NodeUnstageVolume:loop-clear:1=lie", &["node-unstage."]),
+    ("NodePublishVolume:mount:1=skip", &["node-publish.target"]),
+    ("NodePublishVolume:mount:1=twice", &["node-publish.target"]),
+    (
+        "NodePublishVolume:mount:2=skip",
+        &["node-publish.read-only"],
+    ),
+    ("NodeUnpublishVolume:rmdir:1=skip", &["node-unpublish."]),
+    ("NodeGetVolumeStats:statfs:1=lie", &["node-stats."]),
     (
         "ControllerUnpublishVolume:rename:1=skip",
-        "driver-restart.unused",
+        &["driver-restart.unused"],
+    ),
+    (
+        "NodeUnpublishVolume:mountinfo:3=error",
+        &["node-unpublish.", "driver.works-the-first-time"],
+    ),
+    (
+        "NodeExpandVolume:write:1=twice",
+        &["driver-restart.expansion"],
     ),
 ];
 
@@ -44,23 +55,23 @@ pub(crate) fn main() -> ExitCode {
         Trial::test("every_pair_is_well_written", pairs_are_whole),
         Trial::test("every_reason_is_given_once", reasons_are_given_once),
     ];
-    trials.extend(SAMPLE.iter().map(|(mutation, filter)| {
+    trials.extend(SAMPLE.iter().map(|(mutation, filters)| {
         Trial::ignorable_test(*mutation, move || {
             if let Some(lacking) = lacking {
                 return Ok(Completion::ignored_with(format!(
                     "the host lacks {lacking}"
                 )));
             }
-            is_killed(mutation, filter)
+            is_killed(mutation, filters)
         })
     }));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-fn is_killed(mutation: &str, filter: &str) -> Result<Completion, Failed> {
+fn is_killed(mutation: &str, filters: &[&str]) -> Result<Completion, Failed> {
     let mutant = Mutant::of(mutation.parse()?);
     let honest = Honest::of(Suite::default());
-    match run::run(&mutant, &[filter], file_systems(&mutant.rpc), &honest)? {
+    match run::run(&mutant, filters, file_systems(&mutant.rpc), &honest)? {
         Came::Killed(_) => Ok(Completion::Completed),
         came => Err(came.to_string().into()),
     }
