@@ -16,6 +16,7 @@ mod disk_ill;
 mod driver;
 mod driver_killed;
 mod driver_restart;
+mod driver_restart_snapshots;
 mod driver_restart_unused;
 mod driver_watched;
 mod group_snapshot;
@@ -60,6 +61,7 @@ pub fn all() -> Vec<&'static Check> {
         driver::CHECKS,
         driver_killed::CHECKS,
         driver_restart::CHECKS,
+        driver_restart_snapshots::CHECKS,
         driver_restart_unused::CHECKS,
         driver_watched::CHECKS,
         group_snapshot::CHECKS,

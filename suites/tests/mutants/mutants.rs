@@ -80,6 +80,9 @@ pub(crate) fn concerned(rpc: &str) -> &'static [&'static str] {
     match rpc {
         "CreateVolume" => &["volume.", "node-stage.", "node-publish.", DRIVER, RESTART],
         "DeleteVolume" => &["delete-volume", "create-volume", DRIVER, RESTART],
+        "CreateVolumeGroupSnapshot" | "DeleteVolumeGroupSnapshot" => {
+            &["group-snapshot", "create-volume.", DRIVER]
+        }
         "CreateSnapshot" | "DeleteSnapshot" => &["snapshot", "create-volume.", DRIVER],
         "ControllerPublishVolume" | "ControllerUnpublishVolume" => {
             &["controller-", "node-stage.", DRIVER, RESTART]

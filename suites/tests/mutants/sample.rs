@@ -36,6 +36,7 @@ const SAMPLE: &[(&str, &[&str])] = &[
         "NodeUnpublishVolume:mountinfo:3=error",
         &["node-unpublish.", "driver.works-the-first-time"],
     ),
+    ("CreateSnapshot:write:2=skip", &["driver-restart.snapshots"]),
     (
         "NodeExpandVolume:write:1=twice",
         &["driver-restart.expansion"],
