@@ -24,6 +24,11 @@ pub(crate) fn find(checks: &[&'static Check], id: &str) -> Result<&'static Check
 /// There is no such check.
 pub(crate) fn unknown(checks: &[&'static Check], word: &str) -> Wrong {
     let ids = || nearest(base(word), checks.iter().map(|check| check.id));
+    if checks.iter().any(|check| check.id.contains(word)) {
+        return Wrong(format!(
+            "no check is called `{word}`: it is a part of some names, and a filter; `csi-conformance list {word}` names them"
+        ));
+    }
     // A part of an id is a filter too.
     let parts = || {
         nearest(

@@ -199,7 +199,7 @@ async fn holds_what_was_written(cx: &Cx) -> Checked {
 }
 
 /// Who cuts it elsewhere cannot know what this node holds back.
-fn is_cut_on_the_node(cx: &Cx) -> Checked {
+pub(super) fn is_cut_on_the_node(cx: &Cx) -> Checked {
     let client = &cx.session().client;
     match client.endpoint("Controller") == client.endpoint("Node") {
         true => Ok(()),

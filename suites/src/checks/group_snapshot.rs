@@ -9,6 +9,7 @@ use csi_proto::v1::controller_service_capability::rpc::Type as ControllerRpc;
 use csi_proto::v1::group_controller_service_capability::rpc::Type as GroupRpc;
 use csi_proto::v1::plugin_capability::service::Type as Service;
 
+use super::create_snapshot::is_cut_on_the_node;
 use crate::spec;
 
 pub(super) static CHECKS: &[&Check] = &[
@@ -19,6 +20,7 @@ pub(super) static CHECKS: &[&Check] = &[
     &NAME_REQUIRED,
     &SOURCES_REQUIRED,
     &MEMBERS_HOLD_THEIR_DATA,
+    &HOLDS_WHAT_WAS_WRITTEN,
     &ONE_MOMENT,
     &TELLS_WHAT_THERE_IS,
     &DELETES,
@@ -197,6 +199,44 @@ async fn members_hold_their_data(cx: &Cx) -> Checked {
     for (volume, marker) in &marked {
         let restored = cx.volume(group.copy_of(volume)?).await?;
         restored.comes_up("a").await?.shows(marker).await?;
+    }
+    Ok(())
+}
+
+check! {
+    /// A group snapshot of volumes in use holds what their workloads had written.
+    ///
+    /// What was written and not yet synced is in the memory of the node alone, of each of
+    /// them.
+    HOLDS_WHAT_WAS_WRITTEN = "group-snapshot.holds-what-was-written",
+    clauses: [spec::SNAPSHOT_CREATE_WRITTEN_OUT],
+    needs: MOUNTED,
+    axes: [FileSystem],
+    volumes: 4, calls: 44,
+    look_at: "whether each file system is frozen (fsfreeze(8)), or at least synced, before its disk is copied",
+    run: holds_what_was_written,
+}
+
+async fn holds_what_was_written(cx: &Cx) -> Checked {
+    is_cut_on_the_node(cx)?;
+    let volumes = two(cx).await?;
+    let mut used = Vec::new();
+    for volume in volumes {
+        volume.keeps_data()?;
+        let target = volume.stage().await?.publish("a").await?;
+        let marker = Marker::new()?;
+        target.write_unsynced(&marker).await?;
+        used.push((target, marker));
+    }
+    let group = cx.group(&volumes).await?;
+    for (target, _) in &used {
+        target.unpublish().await?;
+        target.staged().unstage().await?;
+    }
+    for (target, marker) in &used {
+        let copy = group.copy_of(&target.staged().volume())?;
+        let restored = cx.volume(copy).await?;
+        restored.comes_up("b").await?.shows(marker).await?;
     }
     Ok(())
 }
