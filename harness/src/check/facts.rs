@@ -315,3 +315,39 @@ fn modes(config: &Config) -> Vec<Mode> {
         modes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A driver that stages and attaches, for volumes of this context.
+    fn with_volume(context: &str) -> Facts {
+        let text = format!("volumes:\n  - id: one\n    context: {{{context}}}\n");
+        Facts {
+            has_controller: true,
+            has_node: true,
+            controller: [ControllerRpc::PublishUnpublishVolume as i32].into(),
+            node: [NodeRpc::StageUnstageVolume as i32].into(),
+            config: Arc::new(
+                Config::from_yaml(&text, std::path::Path::new("test.yaml"))
+                    .expect("a configuration"),
+            ),
+            ..Facts::default()
+        }
+    }
+
+    #[test]
+    fn inline_volumes_are_neither_attached_nor_staged() {
+        let asked = |facts: &Facts| {
+            (
+                facts.controller_can(ControllerRpc::PublishUnpublishVolume),
+                facts.node_can(NodeRpc::StageUnstageVolume),
+            )
+        };
+        assert_eq!(asked(&with_volume("")), (true, true));
+        let inline = with_volume(r#""csi.storage.k8s.io/ephemeral": "true""#);
+        assert_eq!(asked(&inline), (false, false));
+        let persistent = with_volume(r#""csi.storage.k8s.io/ephemeral": "false""#);
+        assert_eq!(asked(&persistent), (true, true));
+    }
+}

@@ -17,6 +17,7 @@ use super::servers::Server;
 use super::staged::Staged;
 use super::step::{Access, Step};
 use super::stop::Stop;
+use crate::config::is_ephemeral;
 
 /// What kind of volume a check wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -263,12 +264,11 @@ impl<'a> Volume<'a> {
     /// # Errors
     /// This one is ephemeral.
     pub fn keeps_data(&self) -> Result<(), Stop> {
-        let said = self.with(|claim| claim.context.get("csi.storage.k8s.io/ephemeral").cloned());
-        match said.as_deref() {
-            Some("true") => Err(Stop::not_offered(
+        match self.with(|claim| is_ephemeral(&claim.context)) {
+            true => Err(Stop::not_offered(
                 "data that outlives its pod (the volume is ephemeral)",
             )),
-            _ => Ok(()),
+            false => Ok(()),
         }
     }
 

@@ -35,7 +35,7 @@ pub use rpcs::RPCS;
 pub use secrets::{MASK, SecretMap, Secrets};
 pub use sections::{
     Checks, Driver, Expected, Hooks, InDriver, Paths, StaticVolume, StringMap, VolumeSettings,
-    expand_map,
+    expand_map, is_ephemeral,
 };
 pub use template::{
     DRIVER_VARIABLES, HOOK_VARIABLES, NAME_VARIABLES, NFS_SERVER, NFS_SHARE, VOLUME_VARIABLES,

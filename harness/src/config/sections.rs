@@ -136,11 +136,17 @@ fn one_writer() -> Vec<AccessMode> {
     vec![AccessMode::SingleNodeWriter]
 }
 
+/// Whether the volume of this context lives and dies with its pod, as a kubelet tells
+/// a driver (KEP 596, ephemeral inline volumes).
+pub fn is_ephemeral(context: &StringMap) -> bool {
+    let said = context.get("csi.storage.k8s.io/ephemeral");
+    said.is_some_and(|said| said == "true")
+}
+
 impl StaticVolume {
-    /// It lives and dies with its pod: its context says so, as a kubelet's would.
+    /// It lives and dies with its pod: its context says so.
     pub fn is_inline(&self) -> bool {
-        let said = self.context.get("csi.storage.k8s.io/ephemeral");
-        said.is_some_and(|said| said == "true")
+        is_ephemeral(&self.context)
     }
 
     /// Whether it stands for as many volumes as are needed.

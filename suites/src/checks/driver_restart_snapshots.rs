@@ -4,7 +4,7 @@ use csi_harness::check;
 use csi_harness::check::{Check, Checked, Cx, Marker, Need, Published, Stop, Want};
 
 use super::create_from::RESTORE;
-use super::group_snapshot::GROUPS;
+use super::group_snapshot::MOUNTED_GROUPS;
 use crate::spec;
 
 pub(super) static CHECKS: &[&Check] = &[&SNAPSHOTS_ARE_KNOWN, &GROUPS_ARE_KNOWN];
@@ -42,25 +42,29 @@ check! {
     /// A group snapshot that was cut before the driver was killed is there after it.
     GROUPS_ARE_KNOWN = "driver-restart.group-snapshots-are-known",
     clauses: [spec::GENERAL_RESTART_MID_CALL, spec::GROUP_CREATE_IDEMPOTENT, spec::GROUP_MEMBER_DATA],
-    needs: Need::All(&[GROUPS, Need::RESTART]),
+    needs: Need::All(&[MOUNTED_GROUPS, Need::RESTART]),
     phase: Alone,
-    volumes: 2, calls: 30,
+    volumes: 4, calls: 50,
     look_at: "where the driver keeps its groups, their names and their members: memory ends with it",
     run: groups_are_known,
 }
 
 async fn groups_are_known(cx: &Cx) -> Checked {
-    let (target, marker) = in_use(cx).await?;
-    let source = target.staged().volume();
-    let group = cx.group(&[source]).await?;
+    let used = [in_use(cx).await?, in_use(cx).await?];
+    let volumes = used.each_ref().map(|(target, _)| target.staged().volume());
+    let group = cx.group(&volumes).await?;
     cx.restart_driver().await?;
     let again = cx.ask_group(group.request()).await?.ok()?;
     let again = again.group_snapshot.unwrap_or_default().group_snapshot_id;
     is_the_same(&group.id(), &again)?;
-    target.unpublish().await?;
-    target.staged().unstage().await?;
-    let restored = cx.volume(group.copy_of(&source)?).await?;
-    restored.comes_up("b").await?.shows(&marker).await
+    for (target, marker) in &used {
+        target.unpublish().await?;
+        target.staged().unstage().await?;
+        let copy = group.copy_of(&target.staged().volume())?;
+        let restored = cx.volume(copy).await?;
+        restored.comes_up("b").await?.shows(marker).await?;
+    }
+    Ok(())
 }
 
 /// A volume at a target path, with a marker in it.

@@ -30,7 +30,7 @@ pub(super) static CHECKS: &[&Check] = &[
 
 const OFFERED: Need = Need::Groups(GroupRpc::CreateDeleteGetVolumeGroupSnapshot);
 pub(super) const GROUPS: Need = Need::All(&[OFFERED, Need::OwnVolumes, Need::ANY_VOLUME]);
-const MOUNTED: Need = Need::All(&[OFFERED, Need::OwnVolumes, Need::MOUNT]);
+pub(super) const MOUNTED_GROUPS: Need = Need::All(&[OFFERED, Need::OwnVolumes, Need::MOUNT]);
 
 /// Two volumes that nobody used.
 async fn two(cx: &Cx) -> Result<[Volume<'_>; 2], Stop> {
@@ -210,7 +210,7 @@ check! {
     /// them.
     HOLDS_WHAT_WAS_WRITTEN = "group-snapshot.holds-what-was-written",
     clauses: [spec::SNAPSHOT_CREATE_WRITTEN_OUT],
-    needs: MOUNTED,
+    needs: MOUNTED_GROUPS,
     axes: [FileSystem],
     volumes: 4, calls: 44,
     look_at: "whether each file system is frozen (fsfreeze(8)), or at least synced, before its disk is copied",
@@ -249,7 +249,7 @@ check! {
     /// before.
     ONE_MOMENT = "group-snapshot.is-of-one-moment",
     clauses: [spec::GROUP_CREATE_WRITE_ORDER],
-    needs: MOUNTED,
+    needs: MOUNTED_GROUPS,
     volumes: 4, calls: 44,
     look_at: "whether all volumes are held still (fsfreeze(8), or by the storage) before the first is cut",
     run: one_moment,

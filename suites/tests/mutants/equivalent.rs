@@ -148,7 +148,7 @@ pub(crate) const EQUIVALENT: &[(&str, &str)] = &[
         "the link that names the disk went when the volume was detached",
     ),
     (
-        "DeleteVolume|DeleteSnapshot:rmdir:1=skip|late|wrong-target",
+        "DeleteVolume|DeleteSnapshot|DeleteVolumeGroupSnapshot:rmdir:*=skip|late|wrong-target",
         "an empty folder stays in the driver's own place, which is no volume's, and goes at \
          its next start",
     ),
@@ -183,6 +183,20 @@ pub(crate) const EQUIVALENT: &[(&str, &str)] = &[
         "CreateSnapshot:rename:3=skip|late",
         "the record still says that the volume is frozen: at the next start it is thawed, and is \
          thawed already",
+    ),
+    (
+        "CreateVolumeGroupSnapshot:rename:1|2|4|7|8=skip|late|wrong-target",
+        "notes that a volume is frozen, and that it is not any more: what is thawed at the next \
+         start is thawed already",
+    ),
+    (
+        "CreateVolumeGroupSnapshot:write:1|2=skip|late|twice",
+        "the same notes, and for volumes that nobody uses the record of a member, which is write:3 \
+         and write:4 of volumes in use, and told there",
+    ),
+    (
+        "CreateVolumeGroupSnapshot:mountinfo|loop-status:1|2=lie|wrong-target",
+        "a target is looked at where the staging mount is not seen, and is frozen",
     ),
     (
         "CreateSnapshot:mountinfo:2=lie",

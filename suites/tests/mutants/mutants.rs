@@ -71,6 +71,7 @@ pub(crate) fn of(calls: &Calls) -> Vec<Mutant> {
 /// What judges the run as a whole.
 const DRIVER: &str = "driver.";
 /// What a driver has only in its memory is seen to be lost after its restart.
+const COMES_BACK: &str = "driver-restart.comes-back";
 const RESTART: &str = "driver-restart.";
 
 /// Parts of the ids of the checks that look at an RPC, at what it undoes, and at what
@@ -81,9 +82,9 @@ pub(crate) fn concerned(rpc: &str) -> &'static [&'static str] {
         "CreateVolume" => &["volume.", "node-stage.", "node-publish.", DRIVER, RESTART],
         "DeleteVolume" => &["delete-volume", "create-volume", DRIVER, RESTART],
         "CreateVolumeGroupSnapshot" | "DeleteVolumeGroupSnapshot" => {
-            &["group-snapshot", "create-volume.", DRIVER]
+            &["group-snapshot", "create-volume.", COMES_BACK, DRIVER]
         }
-        "CreateSnapshot" | "DeleteSnapshot" => &["snapshot", "create-volume.", DRIVER],
+        "CreateSnapshot" | "DeleteSnapshot" => &["snapshot", "create-volume.", COMES_BACK, DRIVER],
         "ControllerPublishVolume" | "ControllerUnpublishVolume" => {
             &["controller-", "node-stage.", DRIVER, RESTART]
         }
