@@ -30,15 +30,18 @@ pub(crate) const EQUIVALENT: &[(&str, &str)] = &[
          in use cannot be taken away",
     ),
     (
-        "NodeUnpublishVolume:open|loop-status:3|4|5|6|7=lie|wrong-target",
+        "NodeUnpublishVolume:open|loop-status:3|4|5|6|7=lie|wrong-target|error",
         "looks for the device behind a read-only block target, which goes when the volume is \
          unstaged",
     ),
     (
-        "NodeUnpublishVolume:umount|mountinfo|open|loop-status:*=error",
-        "an error is told, and the same call again ends well; or what failed is asked for again \
-         within the call. As a rule, and not now and then, it is told by \
-         driver.works-the-first-time",
+        "NodeUnpublishVolume:umount:2=error",
+        "the second of two mounts is asked for again in the same call",
+    ),
+    (
+        "NodeUnpublishVolume:mountinfo:4=error",
+        "now and then an error is told, and the same call again ends well; were it the rule, \
+         driver.works-the-first-time would tell",
     ),
     (
         "NodeUnpublishVolume:umount:1=twice",
@@ -98,12 +101,12 @@ pub(crate) const EQUIVALENT: &[(&str, &str)] = &[
         "looks at a stage that is repeated or taken back: the publication that follows looks again",
     ),
     (
-        "NodeStageVolume:open|loop-status:7|10|11|12|13=lie|wrong-target",
+        "NodeStageVolume:open|loop-status:7|10|11|12|13=lie|wrong-target|error",
         "looks whether a file system that was just mounted fills its disk, as a new one does, or \
          which device a stage that failed has left, which the next stage finds",
     ),
     (
-        "NodeStageVolume:loop-status:3|4|5|6=lie|wrong-target",
+        "NodeStageVolume:loop-status:3|4|5|6=lie|wrong-target|error",
         "the same looks",
     ),
     (
@@ -134,9 +137,13 @@ pub(crate) const EQUIVALENT: &[(&str, &str)] = &[
          into the volume",
     ),
     (
-        "NodeStageVolume:rename|write:4=skip|late|twice|wrong-target",
+        "NodeStageVolume:rename|write:4=skip|late|twice|wrong-target|error",
         "the record of a file system that was grown: the next stage grows it again, which changes \
          nothing",
+    ),
+    (
+        "NodeStageVolume:fsync:8|9=error",
+        "flushes the same record: an error is told, and the stage is made again",
     ),
     (
         "NodeStageVolume|NodePublishVolume|NodeUnpublishVolume|NodeUnstageVolume:write:1=wrong-target",
@@ -195,7 +202,7 @@ pub(crate) const EQUIVALENT: &[(&str, &str)] = &[
          and write:4 of volumes in use, and told there",
     ),
     (
-        "CreateVolumeGroupSnapshot:mountinfo|loop-status:1|2=lie|wrong-target",
+        "CreateVolumeGroupSnapshot:mountinfo|loop-status:1|2=lie|wrong-target|error",
         "a target is looked at where the staging mount is not seen, and is frozen",
     ),
     (
