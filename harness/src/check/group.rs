@@ -8,6 +8,7 @@ use super::cx::{Asked, Cx};
 use super::marker::Marker;
 use super::outcome::LedgerEntry;
 use super::published::Published;
+use super::see;
 use super::step::Step;
 use super::stop::{Checked, Stop};
 use super::volume::{Volume, Want};
@@ -135,6 +136,12 @@ impl Cx {
         other: &Published<'_>,
     ) -> Result<(Group<'_>, Vec<Marker>), Stop> {
         let volumes = [one, other].map(|target| target.staged().volume);
+        for target in [one, other] {
+            target.is_for_writing()?;
+            target.may_write()?;
+            // Never onto the bare folder, which is the node's own disk.
+            target.is_still_there("before the writes").await?;
+        }
         let is_cut = std::sync::atomic::AtomicBool::new(false);
         let cut = async {
             let group = self.group(&volumes).await;
@@ -146,10 +153,11 @@ impl Cx {
             while turns.len() < TURNS && !is_cut.load(std::sync::atomic::Ordering::Relaxed) {
                 let turn = Marker::new()?;
                 // Who holds the writer up for longer than it waits has cut by then.
-                let Ok(Ok(())) = one.try_write(&turn).await else {
+                let write = |target: &Published<'_>| turn.write_file(&target.target.ours);
+                let Ok(Ok(_)) = see::look(self, write(one)).await else {
                     break;
                 };
-                let Ok(Ok(())) = other.try_write(&turn).await else {
+                let Ok(Ok(_)) = see::look(self, write(other)).await else {
                     break;
                 };
                 turns.push(turn);

@@ -273,7 +273,7 @@ async fn one_moment(cx: &Cx) -> Checked {
     let told = |later: usize, before: usize, volume: &str| {
         let [later, before] = [later, before].map(|turn| &turns[turn]);
         Stop::fail(format!(
-            "a volume of the group holds {later}, and {volume} lacks {before}, which was on its disk before that was written"
+            "CreateVolumeGroupSnapshot answered OK, and in the group one volume holds {later}, while {volume} lacks {before}, which was on its disk before that was written"
         ))
     };
     if let Some(last) = last_in(&other, &turns).await?

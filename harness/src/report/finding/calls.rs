@@ -56,7 +56,8 @@ fn calls(check: &Settled) -> impl Iterator<Item = &CallRecord> {
 }
 
 /// The last call, and before it those that were not answered OK or that name a
-/// path of the last call or of a look; the last of them where they are many.
+/// path of the last call or of a look; the last of them where they are many, and
+/// always the last one of a method that the message names.
 fn concerned<'a>(check: &Settled, all: &[&'a CallRecord]) -> Vec<&'a CallRecord> {
     let Some((last, before)) = all.split_last() else {
         return Vec::new();
@@ -72,7 +73,17 @@ fn concerned<'a>(check: &Settled, all: &[&'a CallRecord]) -> Vec<&'a CallRecord>
         call.code != "OK" || strings(&call.request).any(|s| paths.contains(&s))
     };
     let mut shown: Vec<&CallRecord> = before.iter().filter(concerns).copied().collect();
+    let words = || check.message.split(|c: char| !c.is_ascii_alphanumeric());
+    let is_named = |call: &CallRecord| words().any(|word| word == call.rpc);
+    let named = before.iter().copied().rfind(|call| is_named(call));
     shown.drain(..shown.len().saturating_sub(MAX_CALLS - 1));
+    if let Some(named) = named
+        && !is_named(last)
+        && !shown.iter().any(|call| call.n == named.n)
+    {
+        shown.drain(..shown.len().saturating_sub(MAX_CALLS - 2));
+        shown.insert(0, named);
+    }
     shown.push(last);
     shown
 }
