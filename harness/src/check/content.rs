@@ -7,8 +7,8 @@ use csi_proto::v1::volume_content_source::{SnapshotSource, Type, VolumeSource};
 use super::claims::VolumeClaim;
 use super::cx::{Asked, Cx};
 use super::kind::Kind;
+use super::made::{Made, TakenBack};
 use super::marker::Marker;
-use super::outcome::LedgerEntry;
 use super::published::Published;
 use super::see;
 use super::step::{Access, Step};
@@ -385,49 +385,37 @@ impl Published<'_> {
     }
 }
 
-/// Takes back the snapshots of a check, and tells of what stays.
-pub(super) async fn delete_all(cx: &Cx) -> Vec<(Step, LedgerEntry)> {
-    let mut stayed = Vec::new();
-    let claims = std::mem::take(&mut cx.claims().snapshots);
-    for claim in claims.into_iter().rev() {
-        let mut id = claim.id.clone();
-        if id.is_none()
-            && let Ok(asked) = cx
-                .ask_patiently::<rpc::CreateSnapshot>(&claim.request)
-                .await
+/// Takes back the last snapshot of a check that is claimed. None: there are no more.
+pub(super) async fn delete_last(cx: &Cx, last: bool) -> Option<TakenBack> {
+    let claim = cx.claims().snapshots.pop()?;
+    let mut made = Made {
+        what: "snapshot",
+        id: claim.id.clone().unwrap_or_default(),
+        label: label(&claim.request),
+    };
+    let mut taken = TakenBack::Gone;
+    if made.id.is_empty() {
+        // An answer that was lost: asked again, the call tells the id.
+        match cx
+            .ask_patiently::<rpc::CreateSnapshot>(&claim.request)
+            .await
         {
-            // An answer that was lost: asked again, the call tells the id.
-            let made = asked.answer.ok().and_then(|made| made.snapshot);
-            id = made.map(|made| made.snapshot_id);
-        }
-        let Some(id) = id.filter(|id| !id.is_empty()) else {
-            continue;
-        };
-        let request = delete_request(cx, id.clone());
-        let why = match cx.ask_insisting::<rpc::DeleteSnapshot>(&request).await {
             Ok(asked) => {
-                let refusal = asked.refusal();
-                refusal.map(|refusal| (Step::DeleteSnapshot, refusal.code.to_string()))
+                let told = asked.answer.ok().and_then(|told| told.snapshot);
+                made.id = told.map(|told| told.snapshot_id).unwrap_or_default();
             }
-            // Whoever tells of a driver that is dead or silent tells of this.
-            Err(Stop::Blocked { step, .. }) => Some((step, "no answer".to_owned())),
-            Err(_) => Some((Step::DeleteSnapshot, "no answer".to_owned())),
-        };
-        match why {
-            None => cx.session.strike_out_volume(&id, &label(&claim.request)),
-            Some((step, why)) => stayed.push((
-                step,
-                LedgerEntry {
-                    check: cx.id.clone(),
-                    what: "snapshot".into(),
-                    object: id,
-                    owner: None,
-                    then: format!("left: DeleteSnapshot: {why}"),
-                },
-            )),
+            Err(stop) => taken = made.is_not_asked(cx, &stop),
         }
     }
-    stayed
+    if !made.id.is_empty() {
+        let request = delete_request(cx, made.id.clone());
+        let step = Step::DeleteSnapshot;
+        taken = made.delete::<rpc::DeleteSnapshot>(cx, &request, step).await;
+    }
+    if taken.is_interrupted() && !last {
+        cx.claims().snapshots.push(claim);
+    }
+    Some(taken)
 }
 
 fn delete_request(cx: &Cx, snapshot_id: String) -> v1::DeleteSnapshotRequest {

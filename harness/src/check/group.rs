@@ -5,8 +5,8 @@ use csi_proto::v1;
 
 use super::content::Source;
 use super::cx::{Asked, Cx};
+use super::made::{Made, TakenBack};
 use super::marker::Marker;
-use super::outcome::LedgerEntry;
 use super::published::Published;
 use super::see;
 use super::step::Step;
@@ -270,50 +270,38 @@ impl<'a> Group<'a> {
     }
 }
 
-/// Takes back the group snapshots of a check, and tells of what stays.
-pub(super) async fn delete_all(cx: &Cx) -> Vec<(Step, LedgerEntry)> {
-    let mut stayed = Vec::new();
-    let claims = std::mem::take(&mut cx.claims().groups);
-    for claim in claims.into_iter().rev() {
-        let mut made = claim.made.clone();
-        if made.is_none()
-            && let Ok(asked) = cx
-                .ask_patiently::<rpc::CreateVolumeGroupSnapshot>(&claim.request)
-                .await
-        {
-            // An answer that was lost: asked again, the call tells the id.
-            let told = asked.answer.ok().and_then(|made| made.group_snapshot);
-            made = told.map(|told| (told.group_snapshot_id.clone(), member_ids(&told)));
-        }
-        let Some((id, members)) = made.filter(|(id, _)| !id.is_empty()) else {
-            continue;
-        };
-        let request = delete_request(cx, id.clone(), members);
-        let asked = cx.ask_insisting::<rpc::DeleteVolumeGroupSnapshot>(&request);
-        let why = match asked.await {
+/// Takes back the last group snapshot of a check that is claimed. None: there are no more.
+pub(super) async fn delete_last(cx: &Cx, last: bool) -> Option<TakenBack> {
+    let claim = cx.claims().groups.pop()?;
+    let (id, mut members) = claim.made.clone().unwrap_or_default();
+    let mut made = Made {
+        what: "group snapshot",
+        id,
+        label: label(&claim.request),
+    };
+    let mut taken = TakenBack::Gone;
+    if made.id.is_empty() {
+        // An answer that was lost: asked again, the call tells the id.
+        let asked = cx.ask_patiently::<rpc::CreateVolumeGroupSnapshot>(&claim.request);
+        match asked.await {
             Ok(asked) => {
-                let refusal = asked.refusal();
-                refusal.map(|refusal| (Step::DeleteGroup, refusal.code.to_string()))
+                let told = asked.answer.ok().and_then(|told| told.group_snapshot);
+                let told = told.unwrap_or_default();
+                (made.id, members) = (told.group_snapshot_id.clone(), member_ids(&told));
             }
-            // Whoever tells of a driver that is dead or silent tells of this.
-            Err(Stop::Blocked { step, .. }) => Some((step, "no answer".to_owned())),
-            Err(_) => Some((Step::DeleteGroup, "no answer".to_owned())),
-        };
-        match why {
-            None => cx.session.strike_out_volume(&id, &label(&claim.request)),
-            Some((step, why)) => stayed.push((
-                step,
-                LedgerEntry {
-                    check: cx.id.clone(),
-                    what: "group snapshot".into(),
-                    object: id,
-                    owner: None,
-                    then: format!("left: DeleteVolumeGroupSnapshot: {why}"),
-                },
-            )),
+            Err(stop) => taken = made.is_not_asked(cx, &stop),
         }
     }
-    stayed
+    if !made.id.is_empty() {
+        let request = delete_request(cx, made.id.clone(), members);
+        let step = Step::DeleteGroup;
+        let deleted = made.delete::<rpc::DeleteVolumeGroupSnapshot>(cx, &request, step);
+        taken = deleted.await;
+    }
+    if taken.is_interrupted() && !last {
+        cx.claims().groups.push(claim);
+    }
+    Some(taken)
 }
 
 fn delete_request(

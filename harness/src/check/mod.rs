@@ -30,6 +30,7 @@ mod kind;
 mod late;
 mod listed;
 mod lost;
+mod made;
 mod marker;
 mod model;
 mod named;

@@ -6,6 +6,7 @@ use csi_proto::v1;
 
 use super::claims::VolumeClaim;
 use super::cx::Cx;
+use super::made::TakenBack;
 use super::outcome::LedgerEntry;
 use super::see;
 use super::session::SETTLE;
@@ -49,13 +50,17 @@ pub async fn negate(cx: &Cx, passed: bool, last: bool) -> Negated {
     let (copies, others): (Vec<_>, Vec<_>) = volumes.into_iter().partition(is_copy);
     take_back(cx, copies, passed, last, &mut negated).await;
     // A snapshot may be held by what was made from it, and holds its own source.
-    if !negated.interrupted {
-        let groups = super::group::delete_all(cx).await;
-        let snapshots = super::content::delete_all(cx).await;
-        let stayed = groups.into_iter().chain(snapshots);
-        negated
-            .stayed
-            .extend(stayed.map(|(step, entry)| Residue { entry, step }));
+    while !negated.interrupted {
+        let taken = match super::group::delete_last(cx, last).await {
+            None => super::content::delete_last(cx, last).await,
+            taken => taken,
+        };
+        match taken {
+            None => break,
+            Some(taken) if taken.is_interrupted() && !last => negated.interrupted = true,
+            Some(TakenBack::Stays(step, entry)) => negated.stayed.push(Residue { entry, step }),
+            Some(TakenBack::Gone) => {}
+        }
     }
     take_back(cx, others, passed, last, &mut negated).await;
     cx.session.kernel.ends(&cx.id);
