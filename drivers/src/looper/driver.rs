@@ -38,9 +38,11 @@ impl Driver {
     /// Opens the state folder.
     pub(super) fn open(options: &Options) -> Result<Self, ServeError> {
         let forgetful = options.defects.has(Defect::STATE_ON_PRIVATE_PATH);
+        // The first of them makes the state folder.
+        let store = Store::open(&options.state_dir, forgetful)?;
         let snapshots = Snapshots::open(&options.state_dir)?;
         let driver = Self {
-            store: Store::open(&options.state_dir, forgetful)?,
+            store,
             groups: Groups::open(&options.state_dir, &snapshots)?,
             snapshots,
             defects: options.defects.clone(),
