@@ -188,7 +188,11 @@ impl Cx {
             if !again || self.impatient.load(Ordering::Relaxed) || !patience.wait().await {
                 return Ok(asked);
             }
-            first = first.or(asked.refusal().map(|refusal| told(R::NAME, refusal)));
+            // Other codes tell of something that is still at work, or in use.
+            let own = asked
+                .refusal()
+                .filter(|refusal| refusal.code.is_own_error());
+            first = first.or(own.map(|refusal| told(R::NAME, refusal)));
         }
     }
 

@@ -280,7 +280,7 @@ pub(super) async fn delete_last(cx: &Cx, last: bool) -> Option<TakenBack> {
         label: label(&claim.request),
     };
     let mut taken = TakenBack::Gone;
-    if made.id.is_empty() {
+    if claim.made.is_none() {
         // An answer that was lost: asked again, the call tells the id.
         let asked = cx.ask_patiently::<rpc::CreateVolumeGroupSnapshot>(&claim.request);
         match asked.await {

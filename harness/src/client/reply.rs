@@ -67,6 +67,12 @@ impl Code {
         )
     }
 
+    /// Whether the code tells of a fault of the driver's own, and of nothing that the
+    /// caller may wait for.
+    pub fn is_own_error(self) -> bool {
+        matches!(self.0, tonic::Code::Internal | tonic::Code::Unknown)
+    }
+
     /// Whether the caller is to ask again later with the same request.
     pub fn is_transient(self) -> bool {
         matches!(self.0, tonic::Code::Aborted | tonic::Code::Unavailable)
