@@ -73,17 +73,26 @@ impl Cx {
         Ok((volume, marker))
     }
 
-    /// The same, with the image behind its loop device.
+    /// A volume at a target path, with a marker in it, whose data outlives its pod.
+    ///
+    /// # Errors
+    /// A step failed, or the volumes are ephemeral.
+    pub async fn in_use(&self, want: Want) -> Result<(Published<'_>, Marker), Stop> {
+        let volume = self.volume(want).await?;
+        volume.keeps_data()?;
+        let target = volume.stage().await?.publish("a").await?;
+        let marker = Marker::new()?;
+        target.write(&marker).await?;
+        Ok((target, marker))
+    }
+
+    /// As [`Cx::marked`], with the image behind its loop device.
     async fn used_once(
         &self,
         want: Want,
     ) -> Result<(Volume<'_>, Marker, Result<PathBuf, Stop>), Stop> {
-        let volume = self.volume(want).await?;
-        volume.keeps_data()?;
-        let staged = volume.stage().await?;
-        let target = staged.publish("first").await?;
-        let marker = Marker::new()?;
-        target.write(&marker).await?;
+        let (target, marker) = self.in_use(want).await?;
+        let (staged, volume) = (target.staged(), target.staged().volume());
         let image = image(&volume).await;
         target.unpublish().await?;
         staged.unstage().await?;

@@ -320,12 +320,12 @@ impl<'a> Published<'a> {
     /// # Errors
     /// It is: this is the volume that it was written to.
     pub async fn lacks(&self, marker: &Marker) -> Result<(), Stop> {
-        match self.read(marker).await? {
-            Some(bytes) if marker.is(&bytes) => Err(Stop::fail(format!(
+        match self.holds(marker).await? {
+            true => Err(Stop::fail(format!(
                 "the marker {marker} of another volume is at {}",
                 self.target.ours.display()
             ))),
-            _ => Ok(()),
+            false => Ok(()),
         }
     }
 

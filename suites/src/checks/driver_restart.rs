@@ -262,11 +262,8 @@ check! {
 }
 
 async fn expansion_is_kept(cx: &Cx) -> Checked {
-    let volume = cx.volume(Want::fresh()).await?;
-    volume.keeps_data()?;
-    let target = volume.stage().await?.publish("a").await?;
-    let marker = Marker::new()?;
-    target.write(&marker).await?;
+    let (target, marker) = cx.in_use(Want::fresh()).await?;
+    let volume = target.staged().volume();
     let before = target.own_size().await?;
     let asked_for = volume.grow(&target).await?;
     cx.restart_driver().await?;

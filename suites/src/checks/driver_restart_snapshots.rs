@@ -1,7 +1,7 @@
 //! Snapshots, and a driver that is killed and started again.
 
 use csi_harness::check;
-use csi_harness::check::{Check, Checked, Cx, Marker, Need, Published, Stop, Want};
+use csi_harness::check::{Check, Checked, Cx, Need, Stop, Want};
 
 use super::create_from::RESTORE;
 use super::group_snapshot::MOUNTED_GROUPS;
@@ -25,7 +25,7 @@ check! {
 }
 
 async fn snapshots_are_known(cx: &Cx) -> Checked {
-    let (target, marker) = in_use(cx).await?;
+    let (target, marker) = cx.in_use(Want::fresh()).await?;
     let source = target.staged().volume();
     let snapshot = source.snapshot().await?;
     cx.restart_driver().await?;
@@ -50,7 +50,10 @@ check! {
 }
 
 async fn groups_are_known(cx: &Cx) -> Checked {
-    let used = [in_use(cx).await?, in_use(cx).await?];
+    let used = [
+        cx.in_use(Want::fresh()).await?,
+        cx.in_use(Want::fresh()).await?,
+    ];
     let volumes = used.each_ref().map(|(target, _)| target.staged().volume());
     let group = cx.group(&volumes).await?;
     cx.restart_driver().await?;
@@ -65,16 +68,6 @@ async fn groups_are_known(cx: &Cx) -> Checked {
         restored.comes_up("b").await?.shows(marker).await?;
     }
     Ok(())
-}
-
-/// A volume at a target path, with a marker in it.
-async fn in_use(cx: &Cx) -> Result<(Published<'_>, Marker), Stop> {
-    let volume = cx.volume(Want::fresh()).await?;
-    volume.keeps_data()?;
-    let target = volume.stage().await?.publish("a").await?;
-    let marker = Marker::new()?;
-    target.write(&marker).await?;
-    Ok((target, marker))
 }
 
 fn is_the_same(before: &str, after: &str) -> Checked {

@@ -58,11 +58,7 @@ check! {
 }
 
 async fn staged(cx: &Cx) -> Checked {
-    let volume = cx.volume(Want::fresh()).await?;
-    volume.keeps_data()?;
-    let target = volume.stage().await?.publish("a").await?;
-    let marker = Marker::new()?;
-    target.write(&marker).await?;
+    let (target, marker) = cx.in_use(Want::fresh()).await?;
     let before = target.own_size().await?;
     target.unpublish().await?;
     let asked_for = target.staged().grow().await?;
