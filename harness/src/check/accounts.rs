@@ -6,7 +6,7 @@
 //! that was put off. It is looked for once, when the run ends, over all of its
 //! timeline.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -29,6 +29,8 @@ pub(super) struct Accounts(Mutex<Inner>);
 struct Inner {
     places: Vec<Place>,
     stretches: Vec<Stretch>,
+    /// Where we mounted or unmounted ourselves, and since when.
+    touched: Vec<(PathBuf, Instant)>,
 }
 
 /// A path that a driver was given for a volume.
@@ -39,8 +41,6 @@ struct Place {
     check: String,
     /// From here on anything may happen: the driver was killed or stopped by us.
     open_from: Option<Moment>,
-    /// We mounted or unmounted there ourselves.
-    touched: bool,
 }
 
 /// The part of the timeline in which a call for a volume was at work.
@@ -88,21 +88,17 @@ impl Accounts {
                 volume,
                 check: check.to_owned(),
                 open_from: None,
-                touched: false,
             });
         }
     }
 
     /// We mount or unmount at this path ourselves. Where the kernel does not tell who
-    /// did what, nothing is said of it any more.
+    /// did what, nothing is said of what happens there from now on.
     pub(super) fn touched(&self, path: &Path) {
         let mut inner = self.lock();
-        let there = |place: &&mut Place| place.path.ours == path;
-        inner
-            .places
-            .iter_mut()
-            .filter(there)
-            .for_each(|place| place.touched = true);
+        if !inner.touched.iter().any(|(known, _)| known == path) {
+            inner.touched.push((path.to_owned(), Instant::now()));
+        }
     }
 
     /// From this moment on anything may happen at the places of these checks (all, if
@@ -161,9 +157,10 @@ impl Session {
         self.accounts.opened(path, volume, check);
     }
 
-    /// We are about to mount or unmount at this path ourselves.
-    pub(super) fn touched(&self, path: &Path) {
+    /// A path at which we are about to mount or unmount ourselves.
+    pub(super) fn touches<'p>(&self, path: &'p Path) -> &'p Path {
         self.accounts.touched(path);
+        path
     }
 
     /// We killed or stopped the driver: what happens at the places of this check (of
@@ -211,6 +208,15 @@ impl Session {
 }
 
 impl Inner {
+    /// Whether it is where our own hand was by then.
+    fn is_touched(&self, event: &MountEvent) -> bool {
+        let Some(mount) = &event.mount else {
+            return false;
+        };
+        let mut touched = self.touched.iter();
+        touched.any(|(path, since)| mount.point.starts_with(path) && *since <= event.at)
+    }
+
     /// What is to be said of one event, the `at`th of its timeline.
     fn stray(
         &self,
@@ -227,7 +233,7 @@ impl Inner {
         let last = mine.last()?;
         let by_us = match &event.by {
             Some(doer) => doer.is_ours(driver),
-            None => mine.iter().any(|place| place.touched),
+            None => self.is_touched(event),
         };
         let opened = |place: &&Place| {
             place
@@ -276,8 +282,10 @@ impl Inner {
             label: "done by".to_owned(),
             text: in_words(doer),
         }));
+        // A path may be given for the volumes of several checks, one after the other.
+        let check = before.map_or(&last.check, |stretch| &stretch.call.check);
         Some(Stray {
-            check: last.check.clone(),
+            check: check.clone(),
             what: format!("{what} at {point} {since}, while no call for it was at work"),
             seen,
         })

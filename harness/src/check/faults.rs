@@ -93,8 +93,7 @@ impl Published<'_> {
         let wrong = |e: &dyn std::fmt::Display| {
             Stop::ours(format!("mount {} over itself", path.display()), e)
         };
-        self.cx().session.touched(path);
-        lab::cover(path).map_err(|e| wrong(&e))?;
+        lab::cover(self.cx().session.touches(path)).map_err(|e| wrong(&e))?;
         let table = MountTable::ours().map_err(|e| wrong(&e))?;
         let top = table.at(path).last().map(|mount| mount.id);
         let id = top.ok_or_else(|| wrong(&"it is not there"))?;

@@ -109,8 +109,7 @@ impl Session {
     pub async fn came_late(&self, watched: &Watchpoint) -> Option<(String, Vec<Evidence>)> {
         let Watchpoint { path, since, from } = watched;
         let came = self.came(path, from);
-        self.touched(&path.ours);
-        let told = lab::take_down(&path.ours).await;
+        let told = lab::take_down(self.touches(&path.ours)).await;
         let _ = path.remove();
         let came = came?;
         let mut seen = came.evidence(path, from);

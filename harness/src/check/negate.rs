@@ -235,8 +235,7 @@ fn residue(cx: &Cx, step: Step, what: &str, path: &OurPath, seen: String) -> Res
 /// Removes what stayed, of ours only: mounts in our folders, empty folders.
 async fn force(cx: &Cx, volume: &mut VolumeClaim, stayed: &mut [Residue]) {
     for path in volume.targets.iter().chain(&volume.staged) {
-        cx.session.touched(&path.ours);
-        let told = lab::take_down(&path.ours).await;
+        let told = lab::take_down(cx.session.touches(&path.ours)).await;
         for residue in stayed
             .iter_mut()
             .filter(|r| r.entry.object == path.ours.display().to_string())

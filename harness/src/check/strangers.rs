@@ -44,7 +44,8 @@ impl Cx {
         let canary = Marker::new()?;
         let written = see::look(self, canary.write_file(&folder.ours)).await?;
         written.map_err(|e| wrong(&e))?;
-        let there = OurMount::bind(&folder.ours, &path.ours).map_err(|e| wrong(&e))?;
+        let there = OurMount::bind(&folder.ours, self.session.touches(&path.ours));
+        let there = there.map_err(|e| wrong(&e))?;
         self.fact(
             "a stranger",
             format!("another file system is mounted at {}", path.ours.display()),
@@ -146,7 +147,7 @@ impl<'a> Published<'a> {
     /// # Errors
     /// Our own.
     pub fn is_also_at(&self, path: &OurPath) -> Result<OurMount, Stop> {
-        let there = OurMount::bind(&self.target.ours, &path.ours);
+        let there = OurMount::bind(&self.target.ours, self.cx().session.touches(&path.ours));
         let there = there.map_err(|error| {
             Stop::ours(
                 format!("mount another volume at {}", path.ours.display()),
@@ -279,7 +280,7 @@ impl Volume<'_> {
 
 /// Unmounts all that is at a path of ours.
 fn loses(cx: &Cx, path: &OurPath) -> Checked {
-    let gone = lab::unmount_all(&path.ours);
+    let gone = lab::unmount_all(cx.session.touches(&path.ours));
     let gone = gone.map_err(|e| Stop::ours(format!("unmount {}", path.ours.display()), e))?;
     if gone == 0 {
         return Err(Stop::not_offered(format!(

@@ -4,6 +4,7 @@
 mod creation;
 mod disks;
 mod nfs;
+mod old_kernel;
 mod one;
 mod restart;
 mod table;
@@ -55,7 +56,7 @@ fn main() -> ExitCode {
             let wrong = judge(row, &said).err();
             if let Some(why) = &wrong {
                 // Told at once: a run of all takes its time.
-                eprintln!("{}: {why}; found: {line}", row.name());
+                eprintln!("{}: {why}; found: {line}{}", row.name(), messages(&said));
             }
             matrix
                 .lock()
@@ -205,6 +206,14 @@ fn line(said: &Said) -> String {
         f64::from(u32::try_from(said.report.duration_ms).unwrap_or(u32::MAX)) / 1000.0
     );
     line
+}
+
+/// What the findings say, a line each.
+fn messages(said: &Said) -> String {
+    let is_red = |check: &&Settled| matches!(check.outcome, Outcome::Fail | Outcome::Warn);
+    let red = said.report.checks.iter().filter(is_red);
+    red.map(|check| format!("\n  {}: {}", check.id, check.message))
+        .collect()
 }
 
 fn print(matrix: &BTreeMap<String, (String, Option<String>)>) {

@@ -12,6 +12,7 @@ use csi_harness::check::Outcome;
 use csi_harness::node::{LoopDevice, loops};
 use csi_harness::report::{Report, json};
 
+use crate::old_kernel::on_old_kernel;
 use crate::table::{Driver, Row};
 
 /// No run takes nearly as long: it only keeps a hang from being one.
@@ -61,6 +62,9 @@ pub(crate) fn run(row: &Row) -> Result<Said, Box<dyn Error>> {
         Kind::Nfs if row.waits_for_servers() => {}
         // Longer than anything here comes late.
         _ => drop(command.args(["--quiet-period", "2s"])),
+    }
+    if row.driver == Driver::LoopOldKernel {
+        on_old_kernel(&mut command)?;
     }
     if WAITS.contains(&defect) {
         command.args(["--deadline", "2s"]);
