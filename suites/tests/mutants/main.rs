@@ -8,6 +8,7 @@
 //! cargo test -p csi-conformance --test mutants -- --all
 //! cargo test -p csi-conformance --test mutants -- --all --rpc NodePublishVolume --budget 10m
 //! cargo test -p csi-conformance --test mutants -- --all --only NodePublishVolume:mount:1=skip
+//! cargo test -p csi-conformance --test mutants -- --all --driver fuse
 //! ```
 //!
 //! First the honest driver runs with all checks and writes down its calls
@@ -32,6 +33,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use csi_drivers::defect::Kind;
 use csi_drivers::mutation::NoMutation;
 use csi_harness::config::parse_duration;
 
@@ -60,6 +62,9 @@ struct Args {
     /// no survivor yet
     #[arg(long)]
     own_only: bool,
+    /// The driver that is mutated; that of NFS where the kernel has it (ci/vm/run)
+    #[arg(long, value_name = "DRIVER", default_value = "loop", value_parser = kind)]
+    driver: Kind,
     /// Another build of the command
     #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_csi-conformance"))]
     program: PathBuf,
@@ -69,6 +74,14 @@ struct Args {
     /// Only tell which there are
     #[arg(long)]
     list: bool,
+}
+
+/// A driver by its name.
+fn kind(name: &str) -> Result<Kind, String> {
+    [Kind::Loop, Kind::Nfs, Kind::Fuse]
+        .into_iter()
+        .find(|kind| kind.name() == name)
+        .ok_or_else(|| "loop, nfs or fuse".to_owned())
 }
 
 fn main() -> ExitCode {
@@ -88,12 +101,17 @@ fn main() -> ExitCode {
 fn all(args: &Args) -> Result<ExitCode, String> {
     let suite = Suite {
         program: args.program.clone(),
+        driver: args.driver,
         skip: args.skip.clone(),
         own_only: args.own_only,
     };
     let (honest, mut mutants) = if args.only.is_empty() {
         let honest = run::honest(suite)?;
-        let mutants = mutants::of(&honest.calls).into_iter().chain(pairs::all());
+        let pairs = match args.driver {
+            Kind::Loop => pairs::all(),
+            Kind::Nfs | Kind::Fuse => Vec::new(),
+        };
+        let mutants = mutants::of(&honest.calls).into_iter().chain(pairs);
         let mutants = mutants.collect();
         (honest, mutants)
     } else {
@@ -106,7 +124,7 @@ fn all(args: &Args) -> Result<ExitCode, String> {
     // Where the time is short, those that are listed can wait, and calls that fail aloud.
     mutants.sort_by_key(|mutant| {
         (
-            equivalent::reason(&mutant.name()).is_some(),
+            equivalent::reason(args.driver, &mutant.name()).is_some(),
             mutant.is_loud(),
         )
     });
@@ -117,7 +135,7 @@ fn all(args: &Args) -> Result<ExitCode, String> {
         return Ok(ExitCode::SUCCESS);
     }
     let came = run_all(args, &honest, &mutants);
-    Ok(score::tell(&came, mutants.len()))
+    Ok(score::tell(args.driver, &came, mutants.len()))
 }
 
 /// Runs mutants side by side, in their order, until all are done or the time is up.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use csi_drivers::defect::Kind;
 use csi_drivers::mutation::{Call, How, Mutation};
 
 /// A driver that is to be told from the honest one.
@@ -107,10 +108,10 @@ pub(crate) fn concerned(rpc: &str) -> &'static [&'static str] {
 }
 
 /// The file systems that the first run is content with: none says all of them. Only
-/// some of them can grow on every host.
-pub(crate) fn file_systems(rpc: &str) -> &'static str {
-    match rpc {
-        "ControllerExpandVolume" | "NodeExpandVolume" => "",
+/// some of them can grow on every host, and only the loop driver has any to choose.
+pub(crate) fn file_systems(driver: Kind, rpc: &str) -> &'static str {
+    match (driver, rpc) {
+        (Kind::Nfs | Kind::Fuse, _) | (_, "ControllerExpandVolume" | "NodeExpandVolume") => "",
         _ => "volume:\n  file_systems: [ext4]\n",
     }
 }

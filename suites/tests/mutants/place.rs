@@ -63,7 +63,8 @@ impl Place {
     pub(crate) fn command(&self, suite: &Suite, filters: &[&str], quiet: Duration) -> Command {
         let mut command = self.bare(&suite.program);
         command
-            .args(["run", "--driver", "loop", "--jobs", "4", "--report-dir"])
+            .args(["run", "--driver", suite.driver.name()])
+            .args(["--jobs", "4", "--report-dir"])
             .arg(self.folder.path().join("report"))
             .arg("--quiet-period")
             .arg(format!("{}ms", quiet.as_millis()))

@@ -5,6 +5,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use csi_drivers::defect::Kind;
+
 use crate::equivalent::reason;
 use crate::follow::follow;
 use crate::mutants::{Calls, Mutant, concerned, file_systems};
@@ -15,6 +17,8 @@ use crate::place::Place;
 pub(crate) struct Suite {
     /// The command.
     pub(crate) program: PathBuf,
+    /// The driver that is mutated.
+    pub(crate) driver: Kind,
     /// Checks with one of these in their id do not run.
     pub(crate) skip: Vec<String>,
     /// What concerns the RPC runs, and never everything.
@@ -25,6 +29,7 @@ impl Default for Suite {
     fn default() -> Self {
         Self {
             program: env!("CARGO_BIN_EXE_csi-conformance").into(),
+            driver: Kind::Loop,
             skip: Vec::new(),
             own_only: false,
         }
@@ -116,9 +121,10 @@ pub(crate) fn honest(suite: Suite) -> Result<Honest, String> {
 /// until a check finds fault with it. Of one that is listed as equivalent, what
 /// concerns it will do.
 pub(crate) fn mutant(mutant: &Mutant, honest: &Honest) -> Came {
-    let (own, file_systems) = (concerned(&mutant.rpc), file_systems(&mutant.rpc));
+    let driver = honest.suite.driver;
+    let (own, file_systems) = (concerned(&mutant.rpc), file_systems(driver, &mutant.rpc));
     let first = run(mutant, own, file_systems, honest);
-    let enough = honest.suite.own_only || reason(&mutant.name()).is_some();
+    let enough = honest.suite.own_only || reason(driver, &mutant.name()).is_some();
     let came = match first {
         Ok(Came::Survived(_) | Came::NeverMade) if !enough => run(mutant, &[], "", honest),
         came => came,

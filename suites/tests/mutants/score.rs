@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
+use csi_drivers::defect::Kind;
+
 use crate::equivalent::reason;
 use crate::mutants::Mutant;
 use crate::run::Came;
@@ -37,13 +39,13 @@ impl Row {
 
 /// Prints the score by RPC and what is to be looked at; a failure where a mutant
 /// survived without a reason, or where it is not known whether one did.
-pub(crate) fn tell(came: &[(Mutant, Came)], of: usize) -> ExitCode {
+pub(crate) fn tell(driver: Kind, came: &[(Mutant, Came)], of: usize) -> ExitCode {
     let mut rows: BTreeMap<&str, Row> = BTreeMap::new();
     let (mut survivors, mut broken, mut mistaken) = (Vec::new(), Vec::new(), Vec::new());
     for (mutant, came) in came {
         let row = rows.entry(&mutant.rpc).or_default();
         let name = mutant.name();
-        match (came, reason(&name)) {
+        match (came, reason(driver, &name)) {
             (Came::Killed(by), listed) => {
                 row.killed += 1;
                 if listed.is_some() {

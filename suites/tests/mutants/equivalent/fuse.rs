@@ -1,0 +1,5 @@
+//! Those of the FUSE driver.
+
+use super::Reason;
+
+pub(super) const FUSE: &[Reason] = &[];

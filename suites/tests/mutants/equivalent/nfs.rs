@@ -1,0 +1,5 @@
+//! Those of the NFS driver.
+
+use super::Reason;
+
+pub(super) const NFS: &[Reason] = &[];
