@@ -50,6 +50,7 @@ impl Defect {
 const LOOP: &[Kind] = &[Kind::Loop];
 const NFS: &[Kind] = &[Kind::Nfs];
 const FUSE: &[Kind] = &[Kind::Fuse];
+const ALL_OF_THEM: &[Kind] = &[Kind::Loop, Kind::Nfs, Kind::Fuse];
 const BOTH: &[Kind] = &[Kind::Loop, Kind::Nfs];
 
 macro_rules! defects {
@@ -75,9 +76,11 @@ defects! {
     CONDITION_ALWAYS_WELL = "condition-always-well", LOOP: "volume_condition tells of a volume that is well, whatever became of it";
     CRASH_MID_PUBLISH_NO_CONVERGE = "crash-mid-publish-no-converge", BOTH: "a publication is recorded after its mount; a mount without a record is neither accepted nor taken away";
     CREATE_LEAKS_ON_CANCEL = "create-leaks-on-cancel", LOOP: "a volume gets its name when it is made; where the caller gives up before, it never gets one";
+    DELETE_DOES_NOTHING = "delete-does-nothing", ALL_OF_THEM: "DeleteVolume answers OK, and the volume stays as it is";
     DELETE_EMPTIES_DISK_IN_USE = "delete-empties-disk-in-use", LOOP: "DeleteVolume cuts the disk to nothing and answers OK while the volume is mounted";
     DELETE_IN_USE_OK = "delete-in-use-ok", LOOP: "DeleteVolume answers OK and removes the disk while the volume is staged";
     DELETE_REMOVES_PARENT = "delete-removes-parent", NFS: "DeleteVolume removes the folder around the volume's, and all the volumes in it";
+    DELETED_NAMES_STAY_KNOWN = "deleted-names-stay-known", FUSE: "CreateVolume answers for the name of a volume that was deleted what it answered before";
     DELETED_STAY_LISTED = "deleted-stay-listed", LOOP: "ListVolumes and ControllerGetVolume go on telling of volumes that were deleted";
     DEVICE_ALIAS_TRUSTED = "device-alias-trusted", LOOP: "the disk is taken from a link by name, wherever that leads by now";
     DIES = "dies", LOOP: "NodeStageVolume of an xfs volume kills the process";

@@ -13,6 +13,7 @@ use super::driver::{Driver, Volume, check, internal};
 use super::node;
 use crate::common::args::{self, bounds, lies_in};
 use crate::common::capability::Capability;
+use crate::defect::Defect;
 use crate::sys::{file, fuse};
 
 /// What a volume is said to have where nobody asks for anything: 1 GiB.
@@ -236,6 +237,9 @@ fn delete(
     request: &csi::DeleteVolumeRequest,
 ) -> Result<csi::DeleteVolumeResponse, Status> {
     let id = args::required("volume_id", &request.volume_id)?;
+    if driver.defects.has(Defect::DELETE_DOES_NOTHING) {
+        return Ok(csi::DeleteVolumeResponse {});
+    }
     if let Some(volume) = driver.volumes.records().get(id) {
         for path in volume.stages.keys().chain(volume.targets.keys()) {
             if node::is_at(id, path)? {
@@ -244,10 +248,12 @@ fn delete(
             }
         }
         fuse::remove_tree(&driver.folder(id)).map_err(internal)?;
-        driver.volumes.update(|volumes| {
-            volumes.remove(id);
-            Ok(())
-        })?;
+        if !driver.defects.has(Defect::DELETED_NAMES_STAY_KNOWN) {
+            driver.volumes.update(|volumes| {
+                volumes.remove(id);
+                Ok(())
+            })?;
+        }
     }
     Ok(csi::DeleteVolumeResponse {})
 }

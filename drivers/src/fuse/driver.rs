@@ -47,7 +47,7 @@ pub(super) struct Driver {
     pub(super) node_id: String,
     /// The program that answers for a mount, and all of its arguments but the last.
     pub(super) daemon: Vec<OsString>,
-    defects: Defects,
+    pub(super) defects: Defects,
     folder: PathBuf,
     calls: Calls,
 }

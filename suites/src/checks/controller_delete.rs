@@ -6,7 +6,56 @@ use csi_harness::config::Allow;
 
 use crate::spec;
 
-pub(super) static CHECKS: &[&Check] = &[&LEAVES_THE_OTHERS, &STAYS_IN_ITS_PLACE];
+pub(super) static CHECKS: &[&Check] = &[
+    &DATA_IS_GONE,
+    &NAME_IS_FREE,
+    &LEAVES_THE_OTHERS,
+    &STAYS_IN_ITS_PLACE,
+];
+
+const MADE_AND_USED: Need = Need::All(&[Need::ANY_VOLUME, Need::OwnVolumes]);
+
+check! {
+    /// A volume that was deleted cannot be used any more.
+    ///
+    /// Who deletes a volume wants its data gone, and its space free. A driver that
+    /// answers OK and deletes nothing keeps both, and nobody is left who knows of it.
+    DATA_IS_GONE = "delete-volume.data-is-gone",
+    clauses: [spec::CONTROLLER_DELETE_REALLY_GONE],
+    needs: MADE_AND_USED,
+    axes: [Kind],
+    volumes: 1, calls: 30,
+    look_at: "what DeleteVolume does before it answers: an id that it does not find, and an error of the back end, may both have become OK",
+    run: data_is_gone,
+}
+
+async fn data_is_gone(cx: &Cx) -> Checked {
+    let (volume, marker) = cx.marked(Want::fresh()).await?;
+    volume.is_deleted_for_good().await?.is_gone(&marker).await
+}
+
+check! {
+    /// The name of a volume that was deleted makes a new volume.
+    ///
+    /// What a driver remembers by name, so that a repeat finds it again, has to go with
+    /// the volume: else the next one of this name is told to be there, and is not.
+    NAME_IS_FREE = "delete-volume.name-is-free-again",
+    clauses: [spec::CONTROLLER_DELETE_REALLY_GONE],
+    needs: MADE_AND_USED,
+    volumes: 2, calls: 30,
+    look_at: "what answers a repeated CreateVolume: what there is on the back end, or a memory that DeleteVolume does not clear",
+    run: name_is_free,
+}
+
+async fn name_is_free(cx: &Cx) -> Checked {
+    let (volume, marker) = cx.marked(Want::fresh()).await?;
+    let deleted = volume.is_deleted_for_good().await?;
+    let again = async { deleted.makes_way().await?.stage().await?.publish("b").await };
+    let again = again.await;
+    let again = again
+        .map_err(|stop| stop.is_a_finding("made again by the name of one that was deleted"))?;
+    again.lacks(&marker).await
+}
 
 check! {
     /// Deleting a volume leaves the others as they are.

@@ -7,7 +7,7 @@ use csi_harness::check::{Act, Check, Checked, Cx, Need, Want, each};
 use super::driver_killed::CREATES;
 use crate::spec;
 
-pub(super) static CHECKS: &[&Check] = &[&CAN_BE_DELETED, &DATA_IS_KEPT];
+pub(super) static CHECKS: &[&Check] = &[&CAN_BE_DELETED, &DATA_IS_KEPT, &STAYS_DELETED];
 
 check! {
     /// A volume can be taken back and deleted although the driver is killed after each step.
@@ -87,4 +87,35 @@ async fn data_is_kept(cx: &Cx) -> Checked {
     again
         .await
         .map_err(|stop| stop.is_a_finding("after the driver was killed and started again"))
+}
+
+check! {
+    /// A volume that was deleted stays so when the driver is killed and started again.
+    ///
+    /// A driver that deletes a volume and not its record tells of it again after its next
+    /// upgrade: its name is taken, and what it names is not there.
+    STAYS_DELETED = "driver-restart.deleted-volumes-stay-deleted",
+    clauses: [spec::CONTROLLER_DELETE_REALLY_GONE, spec::GENERAL_RESTART_MID_CALL],
+    needs: Need::All(&[Need::ANY_VOLUME, Need::OwnVolumes, Need::RESTART]),
+    phase: Alone,
+    volumes: 2, calls: 40,
+    look_at: "whether DeleteVolume writes its record before it answers",
+    run: stays_deleted,
+}
+
+async fn stays_deleted(cx: &Cx) -> Checked {
+    let (volume, marker) = cx.marked(Want::fresh()).await?;
+    let deleted = volume.is_deleted_for_good().await?;
+    cx.restart_driver().await?;
+    deleted.is_gone(&marker).await?;
+    let again = async { deleted.makes_way().await?.stage().await?.publish("b").await };
+    again
+        .await
+        .map_err(|stop| {
+            stop.is_a_finding(
+                "made by the name of one that was deleted before the driver was killed",
+            )
+        })?
+        .lacks(&marker)
+        .await
 }

@@ -1022,6 +1022,15 @@ clause!(
     "The call ends in bounded time when the backend hangs, and does not block other calls."
 );
 clause!(
+    CONTROLLER_DELETE_REALLY_GONE,
+    "controller.delete.really_gone",
+    Must,
+    Integrity,
+    "DeleteVolume",
+    "deletevolume",
+    "After OK the volume is gone: not in ListVolumes, NOT_FOUND elsewhere, backing storage freed."
+);
+clause!(
     CONTROLLER_DELETE_ONLY_THAT_VOLUME,
     "controller.delete.only_that_volume",
     Must,

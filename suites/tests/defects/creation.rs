@@ -90,6 +90,22 @@ pub(crate) const ROWS: &[Row] = &[
         ],
     ),
     caught(
+        "delete-does-nothing",
+        &[
+            ("delete-volume.data-is-gone", Fail),
+            ("delete-volume.name-is-free-again", Fail),
+        ],
+        &[
+            "at-once.*",
+            "call-cut.*",
+            "driver-killed.*",
+            "delete-volume.*",
+            "list-volumes.*",
+            "controller-get-volume.*",
+            "driver-restart.*",
+        ],
+    ),
+    caught(
         "deleted-stay-listed",
         &[
             ("list-volumes.shows-what-there-is", Fail),
@@ -134,6 +150,30 @@ pub(crate) const ROWS: &[Row] = &[
         driver: Driver::Fuse,
         defect: "",
         expect: Expect::Clean,
+        only: &[],
+    },
+    Row {
+        driver: Driver::Fuse,
+        defect: "delete-does-nothing",
+        expect: Expect::Caught {
+            must: &[("delete-volume.data-is-gone", Fail)],
+            // Its name makes the old volume again.
+            may: &[
+                "delete-volume.name-is-free-again",
+                "driver-restart.deleted-volumes-stay-deleted",
+                "driver-killed.delete-converges",
+                "call-cut.*",
+            ],
+        },
+        only: &[],
+    },
+    Row {
+        driver: Driver::Fuse,
+        defect: "deleted-names-stay-known",
+        expect: Expect::Caught {
+            must: &[("delete-volume.name-is-free-again", Fail)],
+            may: &["driver-restart.deleted-volumes-stay-deleted"],
+        },
         only: &[],
     },
     Row {

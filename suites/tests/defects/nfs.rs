@@ -214,6 +214,15 @@ pub(crate) const NFS: &[Row] = &[
     ),
     of(
         Driver::Nfs,
+        &["delete-volume.data", "node-publish.target"],
+        caught(
+            "delete-does-nothing",
+            &[("delete-volume.data-is-gone", Fail)],
+            &[],
+        ),
+    ),
+    of(
+        Driver::Nfs,
         &["delete-volume.leaves"],
         caught(
             "delete-removes-parent",
@@ -225,7 +234,14 @@ pub(crate) const NFS: &[Row] = &[
     of(
         Driver::Nfs,
         &["driver.keeps", "node-publish.target"],
-        caught("secret-in-log", &[("driver.keeps-secrets", Fail)], &[]),
+        caught(
+            "secret-in-log",
+            &[
+                ("driver.keeps-canaries", Fail),
+                ("driver.keeps-secrets", Fail),
+            ],
+            &[],
+        ),
     ),
     of(
         Driver::Nfs,

@@ -13,34 +13,72 @@ use crate::pairs;
 use crate::run::{self, Came, Honest, Suite};
 
 /// Mutants, and the checks that are known to kill them: one run is enough.
-const SAMPLE: &[(&str, &[&str])] = &[
-    ("NodeStageVolume:mount:1=skip", &["node-publish.target"]),
-    ("NodeStageVolume:mkfs:1=error", &["node-stage."]),
+const SAMPLE: &[(Kind, &str, &[&str])] = &[
     (
+        Kind::Loop,
+        "NodeStageVolume:mount:1=skip",
+        &["node-publish.target"],
+    ),
+    (Kind::Loop, "NodeStageVolume:mkfs:1=error", &["node-stage."]),
+    (
+        Kind::Loop,
         "NodeStageVolume:loop-configure:1=wrong-source",
         &["node-publish."],
     ),
-    ("NodeUnstageVolume:loop-clear:1=lie", &["node-unstage."]),
-    ("NodePublishVolume:mount:1=skip", &["node-publish.target"]),
-    ("NodePublishVolume:mount:1=twice", &["node-publish.target"]),
     (
+        Kind::Loop,
+        "NodeUnstageVolume:loop-clear:1=lie",
+        &["node-unstage."],
+    ),
+    (
+        Kind::Loop,
+        "NodePublishVolume:mount:1=skip",
+        &["node-publish.target"],
+    ),
+    (
+        Kind::Loop,
+        "NodePublishVolume:mount:1=twice",
+        &["node-publish.target"],
+    ),
+    (
+        Kind::Loop,
         "NodePublishVolume:mount:2=skip",
         &["node-publish.read-only"],
     ),
-    ("NodeUnpublishVolume:rmdir:1=skip", &["node-unpublish."]),
-    ("NodeGetVolumeStats:statfs:1=lie", &["node-stats."]),
     (
+        Kind::Loop,
+        "NodeUnpublishVolume:rmdir:1=skip",
+        &["node-unpublish."],
+    ),
+    (
+        Kind::Loop,
+        "NodeGetVolumeStats:statfs:1=lie",
+        &["node-stats."],
+    ),
+    (
+        Kind::Loop,
         "ControllerUnpublishVolume:rename:1=skip",
         &["driver-restart.unused"],
     ),
     (
+        Kind::Loop,
         "NodeUnpublishVolume:mountinfo:3=error",
         &["node-unpublish.", "driver.works-the-first-time"],
     ),
-    ("CreateSnapshot:write:2=skip", &["driver-restart.snapshots"]),
     (
+        Kind::Loop,
+        "CreateSnapshot:write:2=skip",
+        &["driver-restart.snapshots"],
+    ),
+    (
+        Kind::Loop,
         "NodeExpandVolume:write:1=twice",
         &["driver-restart.expansion"],
+    ),
+    (
+        Kind::Fuse,
+        "DeleteVolume:rename:1=skip",
+        &["driver-restart.deleted"],
     ),
 ];
 
@@ -50,30 +88,33 @@ pub(crate) fn main() -> ExitCode {
     // Each run has jobs of its own.
     arguments.test_threads = Some(arguments.test_threads.unwrap_or(2));
     let host = Host::look();
-    let lacking = ["root", "CAP_SYS_ADMIN", "loop", "ext4"]
+    let lacking = ["root", "CAP_SYS_ADMIN", "loop", "ext4", "fuse"]
         .into_iter()
         .find(|name| !host.has(name));
     let mut trials = vec![
         Trial::test("every_pair_is_well_written", pairs_are_whole),
         Trial::test("every_reason_is_given_once", reasons_are_given_once),
     ];
-    trials.extend(SAMPLE.iter().map(|(mutation, filters)| {
-        Trial::ignorable_test(*mutation, move || {
+    trials.extend(SAMPLE.iter().map(|(driver, mutation, filters)| {
+        Trial::ignorable_test(format!("{}/{mutation}", driver.name()), move || {
             if let Some(lacking) = lacking {
                 return Ok(Completion::ignored_with(format!(
                     "the host lacks {lacking}"
                 )));
             }
-            is_killed(mutation, filters)
+            is_killed(*driver, mutation, filters)
         })
     }));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-fn is_killed(mutation: &str, filters: &[&str]) -> Result<Completion, Failed> {
+fn is_killed(driver: Kind, mutation: &str, filters: &[&str]) -> Result<Completion, Failed> {
     let mutant = Mutant::of(mutation.parse()?);
-    let honest = Honest::of(Suite::default());
-    let file_systems = file_systems(honest.suite.driver, &mutant.rpc);
+    let honest = Honest::of(Suite {
+        driver,
+        ..Suite::default()
+    });
+    let file_systems = file_systems(driver, &mutant.rpc);
     match run::run(&mutant, filters, file_systems, &honest)? {
         Came::Killed(_) => Ok(Completion::Completed),
         came => Err(came.to_string().into()),

@@ -246,6 +246,9 @@ pub(super) fn delete(
     request: &csi::DeleteVolumeRequest,
 ) -> Result<csi::DeleteVolumeResponse, Status> {
     let id = args::required("volume_id", &request.volume_id)?;
+    if driver.defects.has(Defect::DELETE_DOES_NOTHING) {
+        return Ok(csi::DeleteVolumeResponse {});
+    }
     if let Some(volume) = driver.store.find(id) {
         if driver.defects.has(Defect::DELETE_EMPTIES_DISK_IN_USE) {
             file::set_length(&driver.image(&volume), 0).map_err(internal)?;
