@@ -76,7 +76,7 @@ defects! {
     CONDITION_ALWAYS_WELL = "condition-always-well", LOOP: "volume_condition tells of a volume that is well, whatever became of it";
     CRASH_MID_PUBLISH_NO_CONVERGE = "crash-mid-publish-no-converge", BOTH: "a publication is recorded after its mount; a mount without a record is neither accepted nor taken away";
     CREATE_LEAKS_ON_CANCEL = "create-leaks-on-cancel", LOOP: "a volume gets its name when it is made; where the caller gives up before, it never gets one";
-    DELETE_DOES_NOTHING = "delete-does-nothing", ALL_OF_THEM: "DeleteVolume answers OK, and the volume stays as it is";
+    DELETE_DOES_NOTHING = "delete-does-nothing", ALL_OF_THEM: "DeleteVolume and DeleteSnapshot answer OK, and nothing is deleted";
     DELETE_EMPTIES_DISK_IN_USE = "delete-empties-disk-in-use", LOOP: "DeleteVolume cuts the disk to nothing and answers OK while the volume is mounted";
     DELETE_IN_USE_OK = "delete-in-use-ok", LOOP: "DeleteVolume answers OK and removes the disk while the volume is staged";
     DELETE_REMOVES_PARENT = "delete-removes-parent", NFS: "DeleteVolume removes the folder around the volume's, and all the volumes in it";

@@ -59,7 +59,7 @@ pub struct SnapshotClaim {
 /// A snapshot that exists.
 #[derive(Debug, Clone)]
 pub struct Snapshot<'a> {
-    of: Volume<'a>,
+    pub(super) of: Volume<'a>,
     /// As the driver told of it.
     pub told: v1::Snapshot,
     request: v1::CreateSnapshotRequest,

@@ -1,4 +1,4 @@
-//! A volume that was deleted, and what is still to be seen of it.
+//! A volume or a snapshot that was deleted, and what is still to be seen of it.
 
 use std::time::Duration;
 
@@ -6,6 +6,7 @@ use csi_proto::rpc;
 use csi_proto::v1::controller_service_capability::rpc::Type as ControllerRpc;
 
 use super::claims::VolumeClaim;
+use super::content::Snapshot;
 use super::marker::Marker;
 use super::step::Step;
 use super::stop::{Checked, Stop};
@@ -120,5 +121,36 @@ impl<'a> Deleted<'a> {
         let asked = cx.ask_patiently::<rpc::CreateVolume>(&request).await?;
         volume.is_made(asked.ok_or(cx, Step::Create)?).await?;
         Ok(volume)
+    }
+}
+
+impl Snapshot<'_> {
+    /// It was deleted: no volume is made from it any more that holds what it held.
+    ///
+    /// # Errors
+    /// One is: the snapshot is still there.
+    pub async fn is_gone(&self, marker: &Marker) -> Checked {
+        let mut patience = Patience::new(GOES_WITHIN);
+        while self.still_restores(marker).await? {
+            if !patience.wait().await {
+                return Err(Stop::fail(format!(
+                    "DeleteSnapshot answered OK, and a volume can be made from {} still, with what it held",
+                    self.id()
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a volume from it as if it were there. To refuse that is right.
+    async fn still_restores(&self, marker: &Marker) -> Result<bool, Stop> {
+        match self.of.cx.volume(self.copy()).await {
+            Ok(volume) => {
+                let up = volume.comes_up("deleted").await;
+                Ok(matches!(up, Ok(up) if matches!(up.holds(marker).await, Ok(true))))
+            }
+            Err(ours @ (Stop::Ours(_) | Stop::Unknown(_))) => Err(ours),
+            Err(_) => Ok(false),
+        }
     }
 }

@@ -1,10 +1,8 @@
-//! `CreateSnapshot`, `DeleteSnapshot`, `ListSnapshots`.
+//! `CreateSnapshot`, `ListSnapshots`.
 
 use csi_harness::check;
 use csi_harness::check::{Check, Checked, Cx, Marker, Need, Step, Stop, Want};
 use csi_harness::client::Code;
-use csi_proto::rpc;
-use csi_proto::v1;
 use csi_proto::v1::controller_service_capability::rpc::Type as ControllerRpc;
 
 use super::create_from::RESTORE;
@@ -19,10 +17,6 @@ pub(super) static CHECKS: &[&Check] = &[
     &UNKNOWN_VOLUME,
     &HOLDS_WHAT_WAS_WRITTEN,
     &HOLDS_WHAT_WAS_LEFT,
-    &DELETES,
-    &DELETE_REPEAT,
-    &DELETE_ID_REQUIRED,
-    &LEAVES_WHAT_WAS_MADE,
     &SURVIVES_ITS_VOLUME,
     &LISTED,
 ];
@@ -232,92 +226,6 @@ async fn holds_what_was_left(cx: &Cx) -> Checked {
     let snapshot = source.snapshot().await?;
     staged.unstage().await?;
     let restored = cx.volume(snapshot.copy()).await?;
-    restored.comes_up("a").await?.shows(&marker).await
-}
-
-check! {
-    /// `DeleteSnapshot` deletes a snapshot.
-    DELETES = "delete-snapshot.deletes",
-    clauses: [spec::SNAPSHOT_DELETE_IMPLEMENTED],
-    needs: RESTORE,
-    owns: [Step::DeleteSnapshot],
-    phase: First,
-    volumes: 1, calls: 8,
-    run: deletes,
-}
-
-async fn deletes(cx: &Cx) -> Checked {
-    let snapshot = cx.volume(Want::fresh()).await?.snapshot().await?;
-    snapshot.delete().await?;
-    if !cx.facts().controller_can(ControllerRpc::ListSnapshots) {
-        return Ok(());
-    }
-    match snapshot.listed(true).await?.is_empty() {
-        true => Ok(()),
-        false => Err(Stop::fail(
-            "DeleteSnapshot answered OK, and ListSnapshots still shows the snapshot",
-        )),
-    }
-}
-
-check! {
-    /// `DeleteSnapshot` of a snapshot that is gone already is OK.
-    DELETE_REPEAT = "delete-snapshot.repeat-is-ok",
-    clauses: [spec::SNAPSHOT_DELETE_IDEMPOTENT],
-    needs: RESTORE,
-    volumes: 1, calls: 7,
-    run: delete_repeat,
-}
-
-async fn delete_repeat(cx: &Cx) -> Checked {
-    let snapshot = cx.volume(Want::fresh()).await?.snapshot().await?;
-    snapshot.delete().await?;
-    snapshot.ask_delete().await?.ok().map(drop)
-}
-
-check! {
-    /// `DeleteSnapshot` without an id is refused.
-    DELETE_ID_REQUIRED = "delete-snapshot.id-is-required",
-    clauses: [spec::SNAPSHOT_DELETE_ID_REQUIRED],
-    needs: Need::Controller(ControllerRpc::CreateDeleteSnapshot),
-    volumes: 0, calls: 1,
-    run: delete_id_required,
-}
-
-async fn delete_id_required(cx: &Cx) -> Checked {
-    let request = v1::DeleteSnapshotRequest {
-        secrets: cx.secrets("DeleteSnapshot"),
-        ..Default::default()
-    };
-    cx.ask::<rpc::DeleteSnapshot>(&request)
-        .await?
-        .refused_with(&[Code::INVALID_ARGUMENT])
-}
-
-check! {
-    /// Deleting a snapshot leaves the volumes that were made from it, or is refused.
-    LEAVES_WHAT_WAS_MADE = "delete-snapshot.leaves-what-was-made-from-it",
-    clauses: [spec::SNAPSHOT_DELETE_RESTORED_SURVIVE],
-    needs: RESTORE,
-    volumes: 2, calls: 26,
-    look_at: "whether a volume that was restored still reads from the snapshot",
-    run: leaves_what_was_made,
-}
-
-async fn leaves_what_was_made(cx: &Cx) -> Checked {
-    let source = cx.volume(Want::fresh()).await?;
-    source.keeps_data()?;
-    let target = source.stage().await?.publish("a").await?;
-    let marker = Marker::new()?;
-    target.write(&marker).await?;
-    let snapshot = source.snapshot().await?;
-    target.unpublish().await?;
-    target.staged().unstage().await?;
-    let restored = cx.volume(snapshot.copy()).await?;
-    let asked = snapshot.ask_delete().await?;
-    if asked.refusal().is_some() {
-        asked.refused_with(&[Code::FAILED_PRECONDITION])?;
-    }
     restored.comes_up("a").await?.shows(&marker).await
 }
 

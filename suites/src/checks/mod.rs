@@ -11,6 +11,7 @@ mod controller_delete;
 mod controller_publish;
 mod create_from;
 mod create_snapshot;
+mod delete_snapshot;
 mod disk_gone;
 mod disk_ill;
 mod driver;
@@ -56,6 +57,7 @@ pub fn all() -> Vec<&'static Check> {
         controller_publish::CHECKS,
         create_from::CHECKS,
         create_snapshot::CHECKS,
+        delete_snapshot::CHECKS,
         disk_gone::CHECKS,
         disk_ill::CHECKS,
         driver::CHECKS,

@@ -92,6 +92,7 @@ pub(crate) const ROWS: &[Row] = &[
     caught(
         "delete-does-nothing",
         &[
+            ("delete-snapshot.data-is-gone", Fail),
             ("delete-volume.data-is-gone", Fail),
             ("delete-volume.name-is-free-again", Fail),
         ],
@@ -99,7 +100,9 @@ pub(crate) const ROWS: &[Row] = &[
             "at-once.*",
             "call-cut.*",
             "driver-killed.*",
+            "delete-snapshot.*",
             "delete-volume.*",
+            "list-snapshots.*",
             "list-volumes.*",
             "controller-get-volume.*",
             "driver-restart.*",

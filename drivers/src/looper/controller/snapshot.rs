@@ -7,6 +7,7 @@ use csi_proto::v1::list_snapshots_response::Entry;
 use tonic::Status;
 
 use crate::common::calls::Answers;
+use crate::defect::Defect;
 use crate::looper::args;
 use crate::looper::driver::Driver;
 use crate::looper::snapshot::{self, Origin, Snapshot};
@@ -60,6 +61,9 @@ pub(super) fn delete(
         Some(member) if member.group.is_some() => Err(Status::invalid_argument(
             "this snapshot is deleted with its group",
         )),
+        Some(_) if driver.defects.has(Defect::DELETE_DOES_NOTHING) => {
+            Ok(csi::DeleteSnapshotResponse {})
+        }
         Some(_) => {
             driver.snapshots.delete(id)?;
             Ok(csi::DeleteSnapshotResponse {})
