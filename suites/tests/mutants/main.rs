@@ -37,7 +37,7 @@ use csi_drivers::defect::Kind;
 use csi_drivers::mutation::NoMutation;
 use csi_harness::config::parse_duration;
 
-use mutants::Mutant;
+use mutants::{Mutant, concerned};
 use run::{Came, Honest, Suite};
 
 /// All mutants, on demand.
@@ -106,7 +106,17 @@ fn all(args: &Args) -> Result<ExitCode, String> {
         own_only: args.own_only,
     };
     let (honest, mut mutants) = if args.only.is_empty() {
-        let honest = run::honest(suite)?;
+        // What does not run against a mutant need not run against the honest driver.
+        let own: Vec<_> = match args.own_only {
+            true => args
+                .rpc
+                .iter()
+                .flat_map(|rpc| concerned(rpc))
+                .copied()
+                .collect(),
+            false => Vec::new(),
+        };
+        let honest = run::honest(suite, &own)?;
         let pairs = match args.driver {
             Kind::Loop => pairs::all(),
             Kind::Nfs | Kind::Fuse => Vec::new(),
