@@ -182,8 +182,9 @@ check! {
 
 /// The call fails, or the flags are in force: a refusal is fair.
 async fn with_flags(cx: &Cx) -> Result<Published<'_>, Stop> {
-    let staged = cx.volume(Want::any().flags(&GIVEN)).await?.stage().await?;
-    staged.publish("a").await
+    let volume = cx.volume(Want::any().flags(&GIVEN)).await?;
+    volume.takes_flags()?;
+    volume.stage().await?.publish("a").await
 }
 
 const GIVEN: [&str; 3] = ["noatime", "nodev", "nosuid"];

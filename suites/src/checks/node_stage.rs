@@ -197,6 +197,7 @@ async fn unknown_flag(cx: &Cx) -> Checked {
         Err(Stop::Declined { .. } | Stop::Blocked { refused: true, .. }) => return Ok(()),
         volume => volume?,
     };
+    volume.takes_flags()?;
     let staged = volume.to_stage().await?;
     if staged.path().is_some() && !staged.send_stage(staged.stage_request()).await?.is_ok() {
         return Ok(());
