@@ -158,8 +158,7 @@ async fn off_the_node(cx: &Cx, volume: &mut VolumeClaim) -> Result<(), Interrupt
             secrets: cx.secrets("ControllerUnpublishVolume"),
         };
         undo::<rpc::ControllerUnpublishVolume>(cx, &request).await?;
-        volume.may_be_attached = false;
-        volume.attached = None;
+        volume.was_detached();
     }
     Ok(())
 }

@@ -391,10 +391,7 @@ impl<'a> Volume<'a> {
             .ask_patiently::<rpc::ControllerUnpublishVolume>(&request)
             .await?;
         asked.ok_or(self.cx, Step::Detach)?;
-        self.with(|claim| {
-            claim.may_be_attached = false;
-            claim.attached = None;
-        });
+        self.with(VolumeClaim::was_detached);
         Ok(())
     }
 
