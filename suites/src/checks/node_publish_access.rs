@@ -338,9 +338,10 @@ check! {
 async fn unknown_volume(cx: &Cx) -> Checked {
     let volume = cx.volume(Want::fresh()).await?;
     let staged = volume.to_stage().await?;
+    // With the publish_context of the time when it was there.
+    let (request, target) = staged.publish_request("a")?;
     volume.detach().await?;
     volume.delete().await?;
-    let (request, target) = staged.publish_request("a")?;
     let asked = staged.send_publish(request, &target).await?;
     // It is not staged either, which a driver without a record of volumes can see.
     asked.refused_best_with(&[Code::NOT_FOUND, Code::FAILED_PRECONDITION])
