@@ -237,9 +237,18 @@ async fn without_stage(cx: &Cx) -> Checked {
         return Ok(());
     }
     match staged.not_there(&target).await? {
-        Some(wrong) => Err(Stop::fail(format!(
-            "NodePublishVolume without a stage answered OK, and {wrong}"
-        ))),
+        Some(wrong) => {
+            // Where it is not there after a stage either, that is the finding.
+            cx.volume(Want::any())
+                .await?
+                .stage()
+                .await?
+                .publish("b")
+                .await?;
+            Err(Stop::fail(format!(
+                "NodePublishVolume without a stage answered OK, and {wrong}"
+            )))
+        }
         // It staged by itself, and the volume is there: odd, and no lie.
         None => Ok(()),
     }
