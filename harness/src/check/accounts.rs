@@ -93,8 +93,8 @@ impl Accounts {
         }
     }
 
-    /// We mount or unmount at this path ourselves. Where the kernel does not tell who
-    /// did what, nothing is said of it any more.
+    /// We mount or unmount at this path ourselves. Where nobody can tell who did what,
+    /// nothing is said of it any more.
     pub(super) fn touched(&self, path: &Path) {
         let mut inner = self.lock();
         let there = |place: &&mut Place| place.path.ours == path;
@@ -226,8 +226,10 @@ impl Inner {
             .collect();
         let last = mine.last()?;
         let by_us = match &event.by {
-            Some(doer) => doer.is_ours(driver),
-            None => mine.iter().any(|place| place.touched),
+            Some(doer) if doer.process.is_some() => doer.is_ours(driver),
+            // Nor does it tell of one that had ended, as the children that unmount for us
+            // may have.
+            _ => mine.iter().any(|place| place.touched),
         };
         let opened = |place: &&Place| {
             place
