@@ -92,8 +92,8 @@ impl Accounts {
         }
     }
 
-    /// We mount or unmount at this path ourselves. Where the kernel does not tell who
-    /// did what, nothing is said of what happens there from now on.
+    /// We mount or unmount at this path ourselves. Where nobody can tell who did what,
+    /// nothing is said of what happens there from now on.
     pub(super) fn touched(&self, path: &Path) {
         let mut inner = self.lock();
         if !inner.touched.iter().any(|(known, _)| known == path) {
@@ -232,8 +232,10 @@ impl Inner {
             .collect();
         let last = mine.last()?;
         let by_us = match &event.by {
-            Some(doer) => doer.is_ours(driver),
-            None => self.is_touched(event),
+            Some(doer) if doer.process.is_some() => doer.is_ours(driver),
+            // An older kernel does not tell, and none tells of one that had ended, as the
+            // children that unmount for us may have.
+            _ => self.is_touched(event),
         };
         let opened = |place: &&Place| {
             place

@@ -58,7 +58,7 @@ pub struct VolumeClaim {
     pub devices: Vec<LoopDevice>,
     /// Block devices that it was mounted from or shown as, of whatever kind.
     pub disks: Vec<BlockDevice>,
-    /// The loop devices there were before its first step on the node.
+    /// The loop devices there were before its first step on the node since it was attached.
     pub loops_before: Option<HashSet<DiskId>>,
     /// It is the user's, and not marked `scratch`: it is only read.
     pub given_read_only: bool,
@@ -102,6 +102,14 @@ impl VolumeClaim {
     /// Whether the driver created it for us, and owes us its deletion.
     pub fn is_ours(&self) -> bool {
         self.name.is_some()
+    }
+
+    /// It was taken from this node. A device that comes with the next attach is not one
+    /// that stage or publish made: what there is before them is asked for again.
+    pub fn was_detached(&mut self) {
+        self.may_be_attached = false;
+        self.attached = None;
+        self.loops_before = None;
     }
 }
 

@@ -4,6 +4,7 @@
 use csi_proto::rpc;
 
 use super::act::{Act, Subject, left_of};
+use super::claims::VolumeClaim;
 use super::marker::Marker;
 use super::published::Published;
 use super::see;
@@ -241,10 +242,7 @@ impl<'a> Subject<'a> {
             let request = self.volume.detach_request();
             cx.ask_until_ok::<rpc::ControllerUnpublishVolume>(&request)
                 .await?;
-            self.volume.with(|claim| {
-                claim.may_be_attached = false;
-                claim.attached = None;
-            });
+            self.volume.with(VolumeClaim::was_detached);
         }
         Ok(())
     }

@@ -23,6 +23,9 @@ pub struct Residue {
     pub entry: LedgerEntry,
     /// The step whose owner tells of it.
     pub step: Step,
+    /// The driver was not asked to take it back, as it had not answered that to others:
+    /// theirs is the finding.
+    pub unasked: bool,
 }
 
 /// How far a negation came.
@@ -58,7 +61,11 @@ pub async fn negate(cx: &Cx, passed: bool, last: bool) -> Negated {
         match taken {
             None => break,
             Some(taken) if taken.is_interrupted() && !last => negated.interrupted = true,
-            Some(TakenBack::Stays(step, entry)) => negated.stayed.push(Residue { entry, step }),
+            Some(TakenBack::Stays(step, entry)) => negated.stayed.push(Residue {
+                entry,
+                step,
+                unasked: false,
+            }),
             Some(TakenBack::Gone) => {}
         }
     }
@@ -81,7 +88,12 @@ async fn take_back(
             cx.claims().volumes.insert(0, volume);
             continue;
         }
-        negated.stayed.extend(settle(cx, &mut volume, passed).await);
+        let mut stayed = settle(cx, &mut volume, passed).await;
+        let unasked = !may_be_taken_off(cx);
+        stayed
+            .iter_mut()
+            .for_each(|residue| residue.unasked = unasked);
+        negated.stayed.extend(stayed);
     }
 }
 
@@ -113,6 +125,14 @@ async fn undo<R: Rpc>(cx: &Cx, request: &R::Request) -> Result<(), Interrupted> 
         }) => Err(Interrupted),
         _ => Ok(()),
     }
+}
+
+/// Whether a driver that is asked for a negation has answered it to others.
+fn may_be_taken_off(cx: &Cx) -> bool {
+    let may = |rpc| cx.session.may_ask(rpc, cx.kind.as_ref()).is_ok();
+    may(rpc::NodeUnpublishVolume::NAME)
+        && may(rpc::NodeUnstageVolume::NAME)
+        && may(rpc::ControllerUnpublishVolume::NAME)
 }
 
 /// Unpublish, unstage, detach, each as far as it was asked for.
@@ -158,8 +178,7 @@ async fn off_the_node(cx: &Cx, volume: &mut VolumeClaim) -> Result<(), Interrupt
             secrets: cx.secrets("ControllerUnpublishVolume"),
         };
         undo::<rpc::ControllerUnpublishVolume>(cx, &request).await?;
-        volume.may_be_attached = false;
-        volume.attached = None;
+        volume.was_detached();
     }
     Ok(())
 }
@@ -191,6 +210,7 @@ async fn look(cx: &Cx, volume: &mut VolumeClaim, stayed: &mut Vec<Residue>) {
     for device in &volume.devices {
         stayed.push(Residue {
             step: Step::DeviceGone,
+            unasked: false,
             entry: LedgerEntry {
                 check: cx.id.clone(),
                 what: "loop device".into(),
@@ -222,6 +242,7 @@ fn residue(cx: &Cx, step: Step, what: &str, path: &OurPath, seen: String) -> Res
     );
     Residue {
         step,
+        unasked: false,
         entry: LedgerEntry {
             check: cx.id.clone(),
             what: what.to_owned(),
@@ -271,6 +292,7 @@ async fn finish(cx: &Cx, volume: &mut VolumeClaim, clean: bool, stayed: &mut Vec
     if let Err(why) = cx.session.delete(volume, &cx.id).await {
         stayed.push(Residue {
             step: Step::Delete,
+            unasked: false,
             entry: LedgerEntry {
                 check: cx.id.clone(),
                 what: "volume".into(),

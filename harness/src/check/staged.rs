@@ -250,13 +250,19 @@ impl<'a> Staged<'a> {
         request.readonly |= readonly;
         let asked = self.send_publish(request.clone(), &target).await?;
         // The text asks for this refusal with a single writer, Kubernetes for OK.
-        let refused = asked
-            .refusal()
-            .is_some_and(|r| r.code == Code::FAILED_PRECONDITION);
-        if refused {
+        let refused = asked.refusal().map(|refusal| refusal.code);
+        if refused == Some(Code::FAILED_PRECONDITION) {
             return Err(Stop::not_offered(
                 "a second target on one node in this access mode",
             ));
+        }
+        // A file system that is mounted from its device at each target is read-only at all
+        // of them or at none: such a driver can but refuse.
+        if readonly && refused.is_some() {
+            let codes = [Code::FAILED_PRECONDITION];
+            return asked.refused_best_with(&codes).and(Err(Stop::not_offered(
+                "a read-only target beside a writable one",
+            )));
         }
         asked.ok()?;
         let published = Published {

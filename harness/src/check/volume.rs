@@ -264,10 +264,21 @@ impl<'a> Volume<'a> {
     /// # Errors
     /// This one is ephemeral.
     pub fn keeps_data(&self) -> Result<(), Stop> {
+        self.not_ephemeral("data that outlives its pod (the volume is ephemeral)")
+    }
+
+    /// It may come with mount flags. They are a PV's: with a volume that stands in the
+    /// pod itself the kubelet sends none (KEP 596).
+    ///
+    /// # Errors
+    /// This one is ephemeral.
+    pub fn takes_flags(&self) -> Result<(), Stop> {
+        self.not_ephemeral("mount flags (the volume is ephemeral)")
+    }
+
+    fn not_ephemeral(&self, what: &str) -> Result<(), Stop> {
         match self.with(|claim| is_ephemeral(&claim.context)) {
-            true => Err(Stop::not_offered(
-                "data that outlives its pod (the volume is ephemeral)",
-            )),
+            true => Err(Stop::not_offered(what)),
             false => Ok(()),
         }
     }
@@ -380,10 +391,7 @@ impl<'a> Volume<'a> {
             .ask_patiently::<rpc::ControllerUnpublishVolume>(&request)
             .await?;
         asked.ok_or(self.cx, Step::Detach)?;
-        self.with(|claim| {
-            claim.may_be_attached = false;
-            claim.attached = None;
-        });
+        self.with(VolumeClaim::was_detached);
         Ok(())
     }
 

@@ -223,7 +223,8 @@ impl Book {
             return None;
         }
         let check = ended.case.check;
-        let residue = ended.stayed.iter().find(|residue| {
+        let mut asked = ended.stayed.iter().filter(|residue| !residue.unasked);
+        let residue = asked.find(|residue| {
             check.owns.contains(&residue.step) || self.finding_of(residue.step, ended).is_none()
         })?;
         let entry = &residue.entry;

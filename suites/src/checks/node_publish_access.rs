@@ -182,8 +182,9 @@ check! {
 
 /// The call fails, or the flags are in force: a refusal is fair.
 async fn with_flags(cx: &Cx) -> Result<Published<'_>, Stop> {
-    let staged = cx.volume(Want::any().flags(&GIVEN)).await?.stage().await?;
-    staged.publish("a").await
+    let volume = cx.volume(Want::any().flags(&GIVEN)).await?;
+    volume.takes_flags()?;
+    volume.stage().await?.publish("a").await
 }
 
 const GIVEN: [&str; 3] = ["noatime", "nodev", "nosuid"];
@@ -236,9 +237,18 @@ async fn without_stage(cx: &Cx) -> Checked {
         return Ok(());
     }
     match staged.not_there(&target).await? {
-        Some(wrong) => Err(Stop::fail(format!(
-            "NodePublishVolume without a stage answered OK, and {wrong}"
-        ))),
+        Some(wrong) => {
+            // Where it is not there after a stage either, that is the finding.
+            cx.volume(Want::any())
+                .await?
+                .stage()
+                .await?
+                .publish("b")
+                .await?;
+            Err(Stop::fail(format!(
+                "NodePublishVolume without a stage answered OK, and {wrong}"
+            )))
+        }
         // It staged by itself, and the volume is there: odd, and no lie.
         None => Ok(()),
     }
@@ -337,9 +347,10 @@ check! {
 async fn unknown_volume(cx: &Cx) -> Checked {
     let volume = cx.volume(Want::fresh()).await?;
     let staged = volume.to_stage().await?;
+    // With the publish_context of the time when it was there.
+    let (request, target) = staged.publish_request("a")?;
     volume.detach().await?;
     volume.delete().await?;
-    let (request, target) = staged.publish_request("a")?;
     let asked = staged.send_publish(request, &target).await?;
     // It is not staged either, which a driver without a record of volumes can see.
     asked.refused_best_with(&[Code::NOT_FOUND, Code::FAILED_PRECONDITION])

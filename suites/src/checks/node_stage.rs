@@ -197,6 +197,7 @@ async fn unknown_flag(cx: &Cx) -> Checked {
         Err(Stop::Declined { .. } | Stop::Blocked { refused: true, .. }) => return Ok(()),
         volume => volume?,
     };
+    volume.takes_flags()?;
     let staged = volume.to_stage().await?;
     if staged.path().is_some() && !staged.send_stage(staged.stage_request()).await?.is_ok() {
         return Ok(());
@@ -228,10 +229,12 @@ check! {
 async fn unknown_volume(cx: &Cx) -> Checked {
     let volume = cx.volume(Want::fresh()).await?;
     let staged = volume.to_stage().await?;
+    // With the publish_context of the time when it was there.
+    let request = staged.stage_request();
     volume.detach().await?;
     volume.delete().await?;
     staged
-        .send_stage(staged.stage_request())
+        .send_stage(request)
         .await?
         .refused_best_with(&[Code::NOT_FOUND])
 }

@@ -59,14 +59,22 @@ check! {
 async fn numbers_are_true(cx: &Cx) -> Checked {
     let staged = cx.volume(Want::any()).await?.stage().await?;
     let target = staged.publish("a").await?;
-    let told = stats(cx, &target).await?.usage;
+    let answer = stats(cx, &target).await?;
+    let told = answer.usage;
     let bytes = told.iter().find(|usage| usage.unit == Unit::Bytes as i32);
     let total = target.size().await?;
     let Some(bytes) = bytes else {
-        // A driver of block volumes may have nothing to tell.
-        return Err(match staged.volume().access() {
-            Access::Mount => Stop::fail("no usage in bytes is told"),
-            Access::Block => Stop::not_offered("usage of block volumes"),
+        return Err(match (staged.volume().access(), answer.volume_condition) {
+            // A driver of block volumes may have nothing to tell.
+            (Access::Block, _) => Stop::not_offered("usage of block volumes"),
+            (Access::Mount, None) => Stop::fail("no usage in bytes is told"),
+            // `usage` is optional, and there are drivers of which the condition is all
+            // that there is to tell; but the kubelet takes this for an error.
+            (Access::Mount, Some(_)) => Stop::Warn(
+                "a condition is told, and no usage in bytes, without which the kubelet takes no \
+                 answer"
+                    .into(),
+            ),
         });
     };
     // A folder of a larger file system is rightly told to have the size that was
@@ -188,12 +196,20 @@ async fn not_of_the_nodes_disk(cx: &Cx) -> Checked {
     let asked = cx
         .ask_patiently::<rpc::NodeGetVolumeStats>(&request)
         .await?;
-    match asked.refusal().map(|refusal| refusal.code) {
-        Some(Code::NOT_FOUND) => Ok(()),
-        Some(code) => Err(Stop::Warn(format!(
-            "{code} for a path where the volume is not; NOT_FOUND was due"
-        ))),
-        None => Err(Stop::fail(
+    if let Some(code) = asked.refusal().map(|refusal| refusal.code) {
+        return match code {
+            Code::NOT_FOUND => Ok(()),
+            code => Err(Stop::Warn(format!(
+                "{code} for a path where the volume is not; NOT_FOUND was due"
+            ))),
+        };
+    }
+    // Without numbers, nobody takes it for a volume that is well.
+    match asked.ok()?.usage.is_empty() {
+        true => Err(Stop::Warn(
+            "OK, without numbers, for a path where the volume is not; NOT_FOUND was due".into(),
+        )),
+        false => Err(Stop::fail(
             "OK, with numbers, for a folder of the node's own disk where the volume is not",
         )),
     }
