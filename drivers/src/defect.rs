@@ -88,6 +88,7 @@ defects! {
     ESTALE_BLOCKS_UNPUBLISH = "estale-blocks-unpublish", BOTH: "NodeUnpublishVolume reads the target first, and gives up where that fails";
     EXPAND_NOOP_OK = "expand-noop-ok", LOOP: "NodeExpandVolume answers OK and grows nothing";
     EXPAND_XFS_WRONG_PATH = "expand-xfs-wrong-path", LOOP: "NodeExpandVolume calls xfs_growfs with the disk image in place of the mount point";
+    FAILED_REPEAT_UNMOUNTS = "failed-repeat-unmounts", LOOP: "a stage or publish that fails unmounts what is at its path, also what was there before";
     FORMAT_ON_UNREADABLE = "format-on-unreadable", LOOP: "a volume that cannot be read, or holds what the driver does not know, counts as blank and is formatted";
     FORMAT_WHEN_MOUNT_FAILS = "format-when-mount-fails", LOOP: "a volume that cannot be mounted is formatted, and mounted then";
     FORMATTED_IN_MEMORY = "formatted-in-memory", LOOP: "which volumes have a file system is remembered in memory alone, and all others are formatted";

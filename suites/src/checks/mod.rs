@@ -36,6 +36,7 @@ mod node_publish;
 mod node_publish_access;
 mod node_publish_owner;
 mod node_publish_size;
+mod node_publish_wrong;
 mod node_stage;
 mod node_stage_fails;
 mod node_stats;
@@ -82,6 +83,7 @@ pub fn all() -> Vec<&'static Check> {
         node_publish_access::CHECKS,
         node_publish_owner::CHECKS,
         node_publish_size::CHECKS,
+        node_publish_wrong::CHECKS,
         node_stage::CHECKS,
         node_stage_fails::CHECKS,
         node_stats::CHECKS,

@@ -1,4 +1,4 @@
-//! `NodePublishVolume`: read-only, mount flags, and what must be refused.
+//! `NodePublishVolume`: access modes, read-only, mount flags.
 
 use csi_harness::check;
 use csi_harness::check::{Access, Check, Checked, Cx, Marker, Need, Published, Stop, Want};
@@ -11,7 +11,6 @@ use crate::spec;
 
 pub(super) static CHECKS: &[&Check] = &[
     &ACCESS_MODE,
-    &CAPABILITY_REQUIRED,
     &FLAGS,
     &WITHOUT_STAGE,
     &OTHER_ARGUMENTS,
@@ -19,10 +18,6 @@ pub(super) static CHECKS: &[&Check] = &[
     &READ_ONLY_STAYS,
     &READ_ONLY_BESIDE_WRITER,
     &SINGLE_WRITER,
-    &STAGING_PATH_REQUIRED,
-    &TARGET_REQUIRED,
-    &UNKNOWN_VOLUME,
-    &VOLUME_ID_REQUIRED,
 ];
 
 check! {
@@ -310,106 +305,4 @@ async fn single_writer(cx: &Cx) -> Checked {
         .send_publish(request, &target)
         .await?
         .refused_with(&[Code::FAILED_PRECONDITION])
-}
-
-check! {
-    /// `NodePublishVolume` without a staging path, where the driver stages, is refused.
-    STAGING_PATH_REQUIRED = "node-publish.staging-path-is-required",
-    clauses: [spec::NODE_PUBLISH_STAGING_PATH_NOT_SET],
-    needs: Need::All(&[Need::STAGE, Need::ANY_VOLUME]),
-    volumes: 1, calls: 10,
-    run: staging_path_required,
-}
-
-async fn staging_path_required(cx: &Cx) -> Checked {
-    let staged = cx.volume(Want::any()).await?.stage().await?;
-    let (mut request, target) = staged.publish_request("a")?;
-    request.staging_target_path.clear();
-    let asked = staged.send_publish(request, &target).await?;
-    match asked.refusal().map(|refusal| refusal.code) {
-        // As for every other required field; the table asks for another code.
-        Some(Code::INVALID_ARGUMENT) => Err(Stop::Warn(
-            "INVALID_ARGUMENT; FAILED_PRECONDITION was due".into(),
-        )),
-        _ => asked.refused_with(&[Code::FAILED_PRECONDITION]),
-    }
-}
-
-check! {
-    /// `NodePublishVolume` of a volume that does not exist is NOT_FOUND.
-    UNKNOWN_VOLUME = "node-publish.unknown-volume-is-not-found",
-    clauses: [spec::NODE_PUBLISH_NOT_FOUND],
-    needs: Need::All(&[Need::ANY_VOLUME, Need::OwnVolumes]),
-    volumes: 1, calls: 10,
-    run: unknown_volume,
-}
-
-async fn unknown_volume(cx: &Cx) -> Checked {
-    let volume = cx.volume(Want::fresh()).await?;
-    let staged = volume.to_stage().await?;
-    // With the publish_context of the time when it was there.
-    let (request, target) = staged.publish_request("a")?;
-    volume.detach().await?;
-    volume.delete().await?;
-    let asked = staged.send_publish(request, &target).await?;
-    // It is not staged either, which a driver without a record of volumes can see.
-    asked.refused_best_with(&[Code::NOT_FOUND, Code::FAILED_PRECONDITION])
-}
-
-check! {
-    /// `NodePublishVolume` without a volume id is refused.
-    VOLUME_ID_REQUIRED = "node-publish.volume-id-is-required",
-    clauses: [spec::NODE_PUBLISH_VOLUME_ID_REQUIRED],
-    needs: Need::ANY_VOLUME,
-    volumes: 1, calls: 10,
-    run: volume_id_required,
-}
-
-async fn volume_id_required(cx: &Cx) -> Checked {
-    let staged = cx.volume(Want::any()).await?.stage().await?;
-    let (mut request, target) = staged.publish_request("a")?;
-    request.volume_id.clear();
-    staged
-        .send_publish(request, &target)
-        .await?
-        .refused_with(&[Code::INVALID_ARGUMENT])
-}
-
-check! {
-    /// `NodePublishVolume` without a target path is refused.
-    TARGET_REQUIRED = "node-publish.target-path-is-required",
-    clauses: [spec::NODE_PUBLISH_TARGET_REQUIRED],
-    needs: Need::ANY_VOLUME,
-    volumes: 1, calls: 10,
-    run: target_required,
-}
-
-async fn target_required(cx: &Cx) -> Checked {
-    let staged = cx.volume(Want::any()).await?.stage().await?;
-    let (mut request, target) = staged.publish_request("a")?;
-    request.target_path.clear();
-    staged
-        .send_publish(request, &target)
-        .await?
-        .refused_with(&[Code::INVALID_ARGUMENT])
-}
-
-check! {
-    /// `NodePublishVolume` without a capability is refused.
-    CAPABILITY_REQUIRED = "node-publish.capability-is-required",
-    clauses: [spec::NODE_PUBLISH_CAPABILITY_REQUIRED],
-    needs: Need::ANY_VOLUME,
-    volumes: 1, calls: 10,
-    seen_in: ["piraeusdatastore/linstor-csi#96" => "a request without a capability made the plugin panic"],
-    run: capability_required,
-}
-
-async fn capability_required(cx: &Cx) -> Checked {
-    let staged = cx.volume(Want::any()).await?.stage().await?;
-    let (mut request, target) = staged.publish_request("a")?;
-    request.volume_capability = None;
-    staged
-        .send_publish(request, &target)
-        .await?
-        .refused_with(&[Code::INVALID_ARGUMENT])
 }

@@ -1,11 +1,18 @@
 //! Stages and unstages that fail half way.
 
 use csi_harness::check;
-use csi_harness::check::{Check, Checked, Cx, Need, Stop};
+use csi_harness::check::{Check, Checked, Cx, Marker, Need, Stop, Want};
+use csi_proto::v1;
 
+use super::node_publish_wrong::wrong_capabilities;
 use crate::spec;
 
-pub(super) static CHECKS: &[&Check] = &[&HOLDS_NO_DEVICE, &STAYS_FAILED, &UNSTAGE_IS_REPAIRED];
+pub(super) static CHECKS: &[&Check] = &[
+    &HARMS_NOTHING,
+    &HOLDS_NO_DEVICE,
+    &STAYS_FAILED,
+    &UNSTAGE_IS_REPAIRED,
+];
 
 /// A mount flag that no file system knows: the mount, the last step, fails.
 const WRONG: &[&str] = &["csi_conformance_no_such_flag"];
@@ -141,4 +148,48 @@ async fn unstage_is_repaired(cx: &Cx) -> Checked {
     again
         .await
         .map_err(|stop| stop.is_a_finding("after an unstage that had failed half way"))
+}
+
+check! {
+    /// A repeated stage that fails leaves the volume staged and published as it was.
+    ///
+    /// What a driver tidies up on its way out is not what it made in this call: it takes
+    /// the volume from pods that run.
+    HARMS_NOTHING = "node-stage.failed-repeat-harms-nothing",
+    clauses: [spec::NODE_STAGE_INCOMPATIBLE, spec::NODE_PUBLISH_PERSISTENCE],
+    needs: Need::All(&[Need::MOUNT, Need::STAGE]),
+    volumes: 1, calls: 20,
+    look_at: "what is undone on the way out of a call that fails: only what this call has made",
+    run: harms_nothing,
+}
+
+async fn harms_nothing(cx: &Cx) -> Checked {
+    let staged = cx.volume(Want::any()).await?.stage().await?;
+    let target = staged.publish("a").await?;
+    let marker = Marker::new()?;
+    target.write(&marker).await?;
+    let right = staged.stage_request();
+    let before = staged.mounts("before").await?.len();
+    for (how, volume_capability) in wrong_capabilities(right.volume_capability.as_ref()) {
+        let wrong = v1::NodeStageVolumeRequest {
+            volume_capability,
+            ..right.clone()
+        };
+        let asked = staged.send_stage(wrong).await?;
+        let said = asked
+            .refusal()
+            .map_or("OK".to_owned(), |refusal| refusal.code.to_string());
+        let when = format!("NodeStageVolume was repeated {how}, and answered {said}");
+        let there = async {
+            target.shows(&marker).await?;
+            match staged.mounts("now").await?.len() {
+                now if now == before => Ok(()),
+                now => Err(Stop::fail(format!(
+                    "{now} mounts are at staging_target_path, where {before} were"
+                ))),
+            }
+        };
+        there.await.map_err(|stop| stop.is_a_finding(&when))?;
+    }
+    Ok(())
 }

@@ -122,6 +122,19 @@ pub(crate) const ROWS: &[Row] = &[
         ],
     ),
     caught(
+        "failed-repeat-unmounts",
+        &[
+            ("node-publish.failed-repeat-harms-nothing", Fail),
+            ("node-stage.failed-repeat-harms-nothing", Fail),
+        ],
+        &[
+            "node-publish.other-arguments-are-not-ok",
+            "disk-gone.*",
+            "stranger.*",
+            "one-handle.*",
+        ],
+    ),
+    caught(
         "list-token-ignored",
         &[
             ("list-volumes.unknown-token-is-aborted", Fail),

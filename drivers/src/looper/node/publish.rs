@@ -23,6 +23,17 @@ pub(super) fn publish(
     driver: &Driver,
     request: &csi::NodePublishVolumeRequest,
 ) -> Result<csi::NodePublishVolumeResponse, Status> {
+    let published = try_publish(driver, request);
+    if published.is_err() && driver.defects.has(Defect::FAILED_REPEAT_UNMOUNTS) {
+        let _ = mount::unmount(Path::new(&request.target_path));
+    }
+    published
+}
+
+fn try_publish(
+    driver: &Driver,
+    request: &csi::NodePublishVolumeRequest,
+) -> Result<csi::NodePublishVolumeResponse, Status> {
     let id = args::required("volume_id", &request.volume_id)?;
     let target = args::path("target_path", &request.target_path)?;
     let capability = capability(driver, request.volume_capability.as_ref())?;

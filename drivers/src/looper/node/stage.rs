@@ -19,11 +19,23 @@ use crate::looper::driver::Driver;
 use crate::looper::volume::{Volume, internal};
 use crate::sys::filesystem::{self, Content, Filesystem};
 use crate::sys::loopdev::{self, LoopDevice};
-use crate::sys::mount::{MountOptions, mount_device};
+use crate::sys::mount::{MountOptions, mount_device, unmount};
 use crate::sys::{command, file};
 
 /// Stages a volume; one that is staged already in this way stays as it is.
 pub(super) fn stage(
+    driver: &Driver,
+    request: &csi::NodeStageVolumeRequest,
+    patience: &Patience,
+) -> Result<csi::NodeStageVolumeResponse, Status> {
+    let staged = try_stage(driver, request, patience);
+    if staged.is_err() && driver.defects.has(Defect::FAILED_REPEAT_UNMOUNTS) {
+        let _ = unmount(Path::new(&request.staging_target_path));
+    }
+    staged
+}
+
+fn try_stage(
     driver: &Driver,
     request: &csi::NodeStageVolumeRequest,
     patience: &Patience,
