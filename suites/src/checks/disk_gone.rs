@@ -40,7 +40,7 @@ check! {
 async fn unpublish_works(cx: &Cx) -> Checked {
     let (disk, published) = gone(cx).await?;
     let stuck = is_stuck(&published).await?;
-    disk.heals();
+    disk.heals().await?;
     let well = "after the disk came back";
     published
         .unpublish()
@@ -126,7 +126,7 @@ async fn repeat_is_not_ok(cx: &Cx) -> Checked {
     let (disk, published) = gone(cx).await?;
     is_not_taken_for_whole(&disk, &published, "while its disk was gone").await?;
     // The file system has stopped, or turned read-only, and stays so until it is mounted anew.
-    disk.heals();
+    disk.heals().await?;
     is_not_taken_for_whole(&disk, &published, "when its disk was back").await
 }
 
@@ -187,7 +187,7 @@ async fn condition_is_told(cx: &Cx) -> Checked {
     let (disk, published) = gone(cx).await?;
     // Whether a disk answers, a driver need not try. What its failure did to the file system
     // stays, and shows in the mount table.
-    disk.heals();
+    disk.heals().await?;
     let Some(answer) = published.stats_into_fault().await? else {
         return Ok(());
     };
