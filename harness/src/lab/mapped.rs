@@ -28,8 +28,8 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
-pub(super) use self::restore::let_go;
 use self::restore::put_back;
+pub(super) use self::restore::{let_go, remove_over};
 use self::table::{SECTOR, Table};
 use super::disk::Mood;
 use super::journal::{Entry, Journal};

@@ -186,15 +186,16 @@ check! {
 async fn condition_is_told(cx: &Cx) -> Checked {
     let (disk, published) = gone(cx).await?;
     // Whether a disk answers, a driver need not try. What its failure did to the file system
-    // stays, and shows in the mount table.
+    // stays, and shows in the mount table: once somebody has come upon it.
     disk.heals().await?;
+    let Some(why) = published.trouble(disk.marker()).await? else {
+        return Ok(());
+    };
     let Some(answer) = published.stats_into_fault().await? else {
         return Ok(());
     };
     let told = answer.ok().ok().and_then(|stats| stats.volume_condition);
-    if let Some(condition) = told.filter(|condition| !condition.abnormal)
-        && let Some(why) = published.trouble(disk.marker()).await?
-    {
+    if let Some(condition) = told.filter(|condition| !condition.abnormal) {
         return Err(Stop::fail(format!(
             "NodeGetVolumeStats told of a volume in normal condition ({}), and a workload there is told: {why}",
             condition.message

@@ -19,6 +19,8 @@ pub(crate) struct Row {
 pub(crate) enum Driver {
     /// The loop driver.
     Loop,
+    /// The same, with a device-mapper device over each loop device.
+    Mapped,
     /// The NFS driver: it creates its volumes, and mounts them at publish.
     Nfs,
     /// The same, but it mounts at stage.
@@ -33,6 +35,7 @@ impl Driver {
     /// What it is told beside its defect.
     pub(crate) fn arguments(self) -> &'static [&'static str] {
         match self {
+            Self::Mapped => &["--driver-arg=--device-mapper"],
             Self::NfsStaging => &["--driver-arg=--stage"],
             Self::Loop | Self::Nfs | Self::NfsGiven | Self::Fuse => &[],
         }
@@ -42,6 +45,7 @@ impl Driver {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Loop => "loop",
+            Self::Mapped => "mapped",
             Self::Nfs => "nfs",
             Self::NfsStaging => "nfs-staging",
             Self::NfsGiven => "nfs-given",
@@ -54,7 +58,7 @@ impl Row {
     /// Which reference driver it is about.
     pub(crate) fn kind(&self) -> Kind {
         match self.driver {
-            Driver::Loop => Kind::Loop,
+            Driver::Loop | Driver::Mapped => Kind::Loop,
             Driver::Fuse => Kind::Fuse,
             Driver::Nfs | Driver::NfsStaging | Driver::NfsGiven => Kind::Nfs,
         }

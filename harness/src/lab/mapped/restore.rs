@@ -1,13 +1,12 @@
 //! Giving a device its own table again: by the run that took it, or by the next.
 
 use std::io;
-use std::path::Path;
 
 use super::dmsetup;
 use super::table::Table;
 use crate::lab::clean::Then;
 use crate::lab::journal::Entry;
-use crate::node::MappedDevice;
+use crate::node::{LoopDevice, MappedDevice};
 
 /// Gives the device its own table, unless somebody has given it another meanwhile, or
 /// took it away; and takes our helper away.
@@ -73,22 +72,32 @@ pub(in crate::lab) fn let_go(entry: &Entry) -> Option<Then> {
     })
 }
 
+/// Takes the devices away that a dead driver has laid over a loop device of ours.
+pub(in crate::lab) fn remove_over(device: &LoopDevice) -> io::Result<()> {
+    let all = all_in(&format!("/sys/block/loop{}/holders", device.number))?;
+    all.iter().try_for_each(dmsetup::remove)
+}
+
 /// The device of this name, if there is one.
 pub(super) fn named(name: &str) -> io::Result<Option<MappedDevice>> {
-    let all = Path::new("/sys/block");
-    for entry in std::fs::read_dir(all)? {
+    let mut all = all_in("/sys/block")?;
+    all.retain(|device| device.name == name);
+    Ok(all.pop())
+}
+
+/// The device-mapper devices that a folder of sysfs names.
+fn all_in(folder: &str) -> io::Result<Vec<MappedDevice>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
         let dir = entry?.path();
-        let is_it = std::fs::read_to_string(dir.join("dm/name"));
-        if !is_it.is_ok_and(|found| found.trim_end_matches('\n') == name) {
-            continue;
-        }
-        let number = std::fs::read_to_string(dir.join("dev"))?;
-        let number = number.trim().split_once(':');
-        if let Some((major, minor)) = number
+        // One that goes away meanwhile is gone.
+        let number = std::fs::read_to_string(dir.join("dev")).unwrap_or_default();
+        if dir.join("dm").is_dir()
+            && let Some((major, minor)) = number.trim().split_once(':')
             && let (Ok(major), Ok(minor)) = (major.parse(), minor.parse())
         {
-            return MappedDevice::numbered(major, minor);
+            found.extend(MappedDevice::numbered(major, minor)?);
         }
     }
-    Ok(None)
+    Ok(found)
 }
