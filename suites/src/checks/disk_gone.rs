@@ -196,6 +196,17 @@ async fn condition_is_told(cx: &Cx) -> Checked {
     };
     let told = answer.ok().ok().and_then(|stats| stats.volume_condition);
     if let Some(condition) = told.filter(|condition| !condition.abnormal) {
+        // Many kernels do not say that ext4 has stopped (6.14 does again, as `emergency_ro`).
+        const STOPPED: [&str; 3] = ["ro", "emergency_ro", "shutdown"];
+        let mounts = published.mounts("when its disk was back").await?;
+        let says = |option: &String| STOPPED.contains(&option.as_str());
+        let shows = mounts
+            .last()
+            .is_none_or(|mount| mount.super_options.iter().any(says));
+        if !shows {
+            let need = "a kernel that shows in the mount table that a file system has stopped";
+            return Err(Stop::no_host(need));
+        }
         return Err(Stop::fail(format!(
             "NodeGetVolumeStats told of a volume in normal condition ({}), and a workload there is told: {why}",
             condition.message
