@@ -167,6 +167,9 @@ calls! {
     LoopCapacity = "loop-capacity", EFFECT: "LOOP_SET_CAPACITY";
     LoopStatus = "loop-status", ANSWER: "LOOP_GET_STATUS64; the lie is all zeros";
     LoopSetStatus = "loop-set-status", EFFECT: "LOOP_SET_STATUS64";
+    DmCreate = "dm-create", EFFECT: "dmsetup create";
+    DmReload = "dm-reload", EFFECT: "dmsetup load and resume";
+    DmRemove = "dm-remove", EFFECT: "dmsetup remove";
     BlockReadOnly = "block-read-only", EFFECT: "BLKROSET";
     Mkfs = "mkfs", EFFECT: "mkfs.ext4, mkfs.xfs, mkfs.btrfs";
     Fsck = "fsck", EFFECT: "e2fsck";

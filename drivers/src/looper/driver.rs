@@ -23,6 +23,8 @@ pub(super) struct Driver {
     pub(super) groups: Groups,
     pub(super) defects: Defects,
     pub(super) node_id: String,
+    /// Volumes are used through device-mapper devices.
+    pub(super) device_mapper: bool,
     /// The file systems that this machine can make and mount.
     pub(super) filesystems: Vec<Filesystem>,
     calls: Calls,
@@ -47,6 +49,7 @@ impl Driver {
             snapshots,
             defects: options.defects.clone(),
             node_id: node_id(options.node_id.as_deref())?,
+            device_mapper: options.device_mapper,
             filesystems: Filesystem::ALL
                 .into_iter()
                 .filter(|filesystem| filesystem.is_supported())

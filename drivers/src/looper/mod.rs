@@ -45,6 +45,10 @@ pub struct Options {
     pub node_id: Option<String>,
     /// Every call takes at least this long: for tests of speed.
     pub call_delay: Option<Duration>,
+    /// Over each loop device lies a device-mapper device, which is what is mounted and
+    /// shown: a logical volume, as LVM has them. It is made by the first stage, and stays
+    /// until the volume is deleted. See [`has_device_mapper`].
+    pub device_mapper: bool,
 }
 
 impl Options {
@@ -56,8 +60,14 @@ impl Options {
             defects: Defects::default(),
             node_id: None,
             call_delay: None,
+            device_mapper: false,
         }
     }
+}
+
+/// Whether this machine has what [`Options::device_mapper`] takes.
+pub fn has_device_mapper() -> bool {
+    crate::sys::mapped::is_supported()
 }
 
 /// Serves until SIGTERM or SIGINT.

@@ -55,7 +55,7 @@ impl<'a> Still<'a> {
         let Some(path) = mounted_at(driver, volume)? else {
             // A block volume's writers write to the device; what it holds back goes out.
             for device in loopdev::find(&still.image).map_err(internal)? {
-                copy::flush(&device.path()).map_err(internal)?;
+                copy::flush(&device.node()).map_err(internal)?;
             }
             return Ok(still);
         };

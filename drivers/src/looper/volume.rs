@@ -285,6 +285,14 @@ pub(super) fn internal(error: SysError) -> Status {
     Status::internal(error.to_string())
 }
 
+/// What somebody still uses is the caller's to settle; all else is the node's trouble.
+pub(super) fn busy(error: SysError) -> Status {
+    match error.errno() {
+        Some(libc::EBUSY) => Status::failed_precondition(error.to_string()),
+        _ => internal(error),
+    }
+}
+
 /// Makes the folder of a volume or a snapshot, with its record and its disk image:
 /// all of it, or, after a crash, nothing.
 pub(super) fn make(

@@ -43,7 +43,7 @@ pub(crate) fn run(name: &str, arguments: &[&str], last: &Path) -> io::Result<()>
     })
 }
 
-fn run_to_its_end(name: &str, arguments: &[String], last: &Path) -> io::Result<()> {
+pub(super) fn run_to_its_end(name: &str, arguments: &[String], last: &Path) -> io::Result<()> {
     let file = program(name).ok_or_else(|| {
         io::Error::new(io::ErrorKind::NotFound, format!("{name} is not installed"))
     })?;

@@ -18,7 +18,7 @@ use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 
 use super::kernel::{Opened, Pretend, call};
 use super::mountinfo::Mount;
-use super::{Doing, SysError, rpc};
+use super::{Doing, SysError, mapped, rpc};
 use crate::mutation::Call;
 
 const CONTROL: &str = "/dev/loop-control";
@@ -43,16 +43,38 @@ impl LoopDevice {
         PathBuf::from(format!("/dev/loop{}", self.0))
     }
 
-    /// The device behind a mount: of a file system on it, or of its node bound onto a file.
+    /// Its number, the N of its name.
+    pub(super) fn number(self) -> u32 {
+        self.0
+    }
+
+    /// The device node that its volume is used through: that of the device-mapper device
+    /// over it, where there is one.
+    pub(crate) fn node(self) -> PathBuf {
+        match mapped::over(self) {
+            Some(name) => Path::new("/dev").join(name),
+            None => self.path(),
+        }
+    }
+
+    /// The device behind a mount, or beneath the device-mapper device behind it: of a file system on it, or of its node bound onto a file.
     pub(crate) fn behind(mount: &Mount) -> Option<Self> {
         let named = |path: &Path| {
-            let name = path.file_name()?.to_str()?.strip_prefix("loop")?;
-            name.parse().ok().map(LoopDevice)
+            let name = path.file_name()?.to_str()?;
+            let number = match name.strip_prefix("loop") {
+                Some(number) => number.parse().ok(),
+                None => mapped::beneath(&Path::new("/sys/block").join(name)),
+            };
+            number.map(LoopDevice)
         };
         match mount.device {
             // The minor number of a device without partitions is its own number.
             (MAJOR, minor) => Some(LoopDevice(minor)),
             _ if mount.is_node() => named(&mount.root),
+            (major, minor) if major != 0 => {
+                let sysfs = format!("/sys/dev/block/{major}:{minor}");
+                mapped::beneath(Path::new(&sysfs)).map(LoopDevice)
+            }
             // btrfs shows a device number that is not the disk's.
             _ if mount.source.starts_with("/dev") => named(&mount.source),
             _ => None,
@@ -115,7 +137,7 @@ impl LoopDevice {
             how.read(true).custom_flags(libc::O_DIRECT);
             how.open(path)?.read_exact_at(&mut block.0, 0)
         };
-        call(Call::Read, &self.path(), read).doing("read", &self.path())
+        call(Call::Read, &self.node(), read).doing("read", &self.node())
     }
 
     /// Lets the device take the present length of its file.
@@ -125,12 +147,14 @@ impl LoopDevice {
             .call(Call::LoopCapacity, |device| {
                 ioctl_int(device, LOOP_SET_CAPACITY, 0).map(drop)
             })
-            .doing("set the capacity of", &self.path())
+            .doing("set the capacity of", &self.path())?;
+        mapped::grow_over(self)
     }
 
     /// Takes the device away, and looks whether it is gone: LOOP_CLR_FD answers 0
     /// also when somebody has the device open, and the kernel then clears it later.
     pub(crate) fn detach(self, image: &Path) -> Result<(), SysError> {
+        mapped::remove_over(self)?;
         let device = self.open(false).doing("open", &self.path())?;
         let cleared = device.call(Call::LoopClear, |device| {
             ioctl_int(device, LOOP_CLR_FD, 0).map(drop)

@@ -14,6 +14,7 @@ pub(crate) mod filesystem;
 pub(crate) mod fuse;
 pub(crate) mod kernel;
 pub(crate) mod loopdev;
+pub(crate) mod mapped;
 pub(crate) mod mount;
 pub(crate) mod mountinfo;
 pub(crate) mod mutant;

@@ -9,7 +9,7 @@ use super::group::GroupClaim;
 use super::kind::Kind;
 use super::late::Watchpoint;
 use super::volume::Want;
-use crate::lab::{Disk, OurPath};
+use crate::lab::{OurDisk, OurPath};
 use crate::node::{BlockDevice, DiskId, LoopDevice};
 
 /// All that one check made, in the order of making.
@@ -64,8 +64,8 @@ pub struct VolumeClaim {
     pub given_read_only: bool,
     /// It is the user's, and is asked for with `readonly` always.
     pub readonly: bool,
-    /// The disk of ours that it lies on, in place of its image.
-    pub disk: Option<Arc<Disk>>,
+    /// Its disk, which is ours to break.
+    pub disk: Option<Arc<OurDisk>>,
     /// We did harm to its disk or file system: it serves no other check.
     pub harmed: bool,
     /// Its place among the user's static volumes, to be given back.

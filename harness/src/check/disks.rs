@@ -1,6 +1,7 @@
 //! A volume whose disk we can break, and what becomes of it.
 
-use std::path::{Path, PathBuf};
+mod find;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,12 +10,11 @@ use super::cx::Cx;
 use super::marker::Marker;
 use super::published::Published;
 use super::see;
-use super::session::LOOK;
 use super::stop::{Checked, Stop};
-use super::volume::{Volume, Want};
+use super::volume::Volume;
 use super::wait::Patience;
-use crate::lab::{self, Disk, Mood};
-use crate::node::{self, BackingId, DiskId, Look, LookError, LoopDevice, Mount, Seen};
+use crate::lab::{self, Mood, OurDisk};
+use crate::node::{Look, Mount, Seen};
 
 /// Disks have whole sectors, whatever their size, in bytes.
 const SECTORS: u64 = 4096;
@@ -29,126 +29,11 @@ pub struct Breakable<'a> {
     volume: Volume<'a>,
     marker: Marker,
     /// None: its disk is not ours, but a file system on it may be stopped.
-    disk: Option<Arc<Disk>>,
-}
-
-impl Cx {
-    /// A volume whose disk, or whose file system, can be broken under it.
-    ///
-    /// # Errors
-    /// A step failed.
-    pub async fn breakable(&self) -> Result<Breakable<'_>, Stop> {
-        let (volume, marker, image) = self.used_once(Want::any()).await?;
-        let disk = match image {
-            Ok(image) => interpose(self, &image).await.ok(),
-            Err(_) => None,
-        };
-        Ok(Breakable::of(volume, marker, disk))
-    }
-
-    /// A volume whose disk is ours.
-    ///
-    /// # Errors
-    /// A step failed; the driver's volumes are not of that kind; the host cannot.
-    pub async fn breakable_disk(&self) -> Result<Breakable<'_>, Stop> {
-        let (volume, marker, image) = self.used_once(Want::any()).await?;
-        let disk = interpose(self, &image?).await?;
-        Ok(Breakable::of(volume, marker, Some(disk)))
-    }
-
-    /// A volume that was on the node once, with a marker in it.
-    ///
-    /// # Errors
-    /// A step failed.
-    pub async fn marked_volume(&self) -> Result<(Volume<'_>, Marker), Stop> {
-        self.marked(Want::any()).await
-    }
-
-    /// The same, of this kind.
-    ///
-    /// # Errors
-    /// A step failed.
-    pub async fn marked(&self, want: Want) -> Result<(Volume<'_>, Marker), Stop> {
-        let (volume, marker, _) = self.used_once(want).await?;
-        Ok((volume, marker))
-    }
-
-    /// A volume at a target path, with a marker in it, whose data outlives its pod.
-    ///
-    /// # Errors
-    /// A step failed, or the volumes are ephemeral.
-    pub async fn in_use(&self, want: Want) -> Result<(Published<'_>, Marker), Stop> {
-        let volume = self.volume(want).await?;
-        volume.keeps_data()?;
-        let target = volume.stage().await?.publish("a").await?;
-        let marker = Marker::new()?;
-        target.write(&marker).await?;
-        Ok((target, marker))
-    }
-
-    /// As [`Cx::marked`], with the image behind its loop device.
-    async fn used_once(
-        &self,
-        want: Want,
-    ) -> Result<(Volume<'_>, Marker, Result<PathBuf, Stop>), Stop> {
-        let (target, marker) = self.in_use(want).await?;
-        let (staged, volume) = (target.staged(), target.staged().volume());
-        let image = image(&volume).await;
-        target.unpublish().await?;
-        staged.unstage().await?;
-        volume.detach().await?;
-        let left = volume.devices_left().await;
-        let image = match left.first() {
-            Some(device) => Err(Stop::not_offered(format!(
-                "loop devices that go when the volume is unstaged ({device} stays)"
-            ))),
-            None => image,
-        };
-        Ok((volume, marker, image))
-    }
-}
-
-/// The file behind the loop device that carries a volume.
-async fn image(volume: &Volume<'_>) -> Result<PathBuf, Stop> {
-    let need = || Stop::not_offered("volumes on loop devices, with an image that can be seen");
-    let device = volume.with(|claim| claim.devices.last().cloned());
-    let device = device
-        .filter(|device| !device.backing_deleted)
-        .ok_or_else(need)?;
-    if !volume.cx.facts().same_namespace {
-        return Err(Stop::no_host("a driver in our own mount namespace"));
-    }
-    match is_behind(&device.backing, &device).await {
-        Ok(true) => Ok(device.backing),
-        _ => Err(need()),
-    }
-}
-
-/// Whether this path leads to the very file behind the device.
-async fn is_behind(path: &Path, device: &LoopDevice) -> Result<bool, LookError> {
-    let stat = node::look::stat(path, LOOK).await?;
-    let behind = device.backing_id(LOOK).await?;
-    let found = BackingId {
-        dev: stat.dev,
-        ino: stat.ino,
-    };
-    Ok(behind == Some(found))
-}
-
-async fn interpose(cx: &Cx, image: &Path) -> Result<Arc<Disk>, Stop> {
-    let (path, journal) = (image.to_owned(), cx.session.journal.clone());
-    let made = tokio::task::spawn_blocking(move || Disk::over(&path, journal)).await;
-    let made = made.map_err(|error| Stop::ours("put a disk of ours over an image", error))?;
-    let disk = made.map_err(|error| Stop::no_host(format!("FUSE: {error}")))?;
-    cx.fact(
-        "disk",
-        format!("{} is served by us from now on", image.display()),
-    );
-    Ok(Arc::new(disk))
+    disk: Option<Arc<OurDisk>>,
 }
 
 impl<'a> Breakable<'a> {
-    fn of(volume: Volume<'a>, marker: Marker, disk: Option<Arc<Disk>>) -> Self {
+    fn of(volume: Volume<'a>, marker: Marker, disk: Option<Arc<OurDisk>>) -> Self {
         volume.with(|claim| claim.disk.clone_from(&disk));
         Self {
             volume,
@@ -171,55 +56,73 @@ impl<'a> Breakable<'a> {
         self.volume.cx
     }
 
-    fn becomes(&self, mood: Mood, how: &str) {
-        if let Some(disk) = &self.disk {
-            self.is_harmed();
-            self.cx().fact("disk", format!("from now on, {how}"));
-            disk.set(mood);
-        }
+    async fn becomes(&self, mood: Mood, how: &str) -> Checked {
+        let Some(disk) = &self.disk else {
+            return Ok(());
+        };
+        self.is_harmed();
+        self.cx().fact("disk", format!("from now on, {how}"));
+        set(disk.clone(), mood).await.map_err(|why| match mood {
+            Mood::Well => Stop::ours("make a disk well again", why),
+            _ => Stop::no_host(format!("a disk that can be broken: {why}")),
+        })
     }
 
-    /// Lets every read of it fail, until something is written to it or is about to be.
-    pub fn is_unreadable(&self) {
-        self.becomes(
-            Mood::Unreadable,
-            "every read is an I/O error, until it is written to or formatted",
-        );
+    /// Lets every read of it fail: if it is an image, until something is written to it or
+    /// is about to be.
+    ///
+    /// # Errors
+    /// The host cannot.
+    pub async fn is_unreadable(&self) -> Checked {
+        let how = match self.disk.as_deref() {
+            Some(OurDisk::Mapped(_)) => "every read and write is an I/O error",
+            _ => "every read is an I/O error, until it is written to or formatted",
+        };
+        self.becomes(Mood::Unreadable, how).await
     }
 
     /// Lets it end half way, until somebody makes it longer. What lies behind is kept.
     ///
     /// # Errors
-    /// Nobody knows how long the volume is.
-    pub fn is_cut_short(&self) -> Checked {
+    /// Nobody knows how long the volume is; the host cannot.
+    pub async fn is_cut_short(&self) -> Checked {
         let whole = u64::try_from(self.volume.capacity()).unwrap_or_default();
         let half = whole / 2 / SECTORS * SECTORS;
         if half == 0 {
             return Err(Stop::not_offered("volumes with a capacity_bytes"));
         }
         let how = format!("it is {half} bytes long, and was {whole}");
-        self.becomes(Mood::Short(half), &how);
-        Ok(())
+        self.becomes(Mood::Short(half), &how).await
     }
 
     /// Lets it answer nothing, for some seconds at most.
-    pub fn hangs(&self) {
-        self.becomes(Mood::Hangs, "reads and writes are not answered");
+    ///
+    /// # Errors
+    /// The host cannot.
+    pub async fn hangs(&self) -> Checked {
+        let how = "reads and writes are not answered";
+        self.becomes(Mood::Hangs, how).await?;
         // Whatever a check does meanwhile; and the disk may be gone before that.
         if let Some(disk) = self.disk.as_ref().map(Arc::downgrade) {
             tokio::spawn(async move {
                 tokio::time::sleep(HANGS).await;
                 match disk.upgrade() {
-                    Some(disk) if disk.mood() == Mood::Hangs => disk.set(Mood::Well),
+                    Some(disk) if disk.mood() == Mood::Hangs => {
+                        let _ = set(disk, Mood::Well).await;
+                    }
                     _ => {}
                 }
             });
         }
+        Ok(())
     }
 
     /// Undoes all harm.
-    pub fn heals(&self) {
-        self.becomes(Mood::Well, "it is well");
+    ///
+    /// # Errors
+    /// Some of it stays: our own fault.
+    pub async fn heals(&self) -> Checked {
+        self.becomes(Mood::Well, "it is well").await
     }
 
     /// Since when it is well again.
@@ -245,12 +148,12 @@ impl<'a> Breakable<'a> {
     /// The driver asked it for something while it was ill.
     ///
     /// # Errors
-    /// It did not: its volumes do not lie on the image when they are used.
+    /// It did not: its volumes do not lie on that disk when they are used.
     pub fn was_asked(&self) -> Checked {
         match &self.disk {
             Some(disk) if disk.was_asked() => Ok(()),
             _ => Err(Stop::not_offered(
-                "volumes that are read from their image when they are staged",
+                "volumes that are read from their disk when they are staged",
             )),
         }
     }
@@ -259,6 +162,12 @@ impl<'a> Breakable<'a> {
     /// was too short.
     pub fn was_written(&self) -> bool {
         self.disk.as_ref().is_some_and(|disk| disk.was_written())
+    }
+
+    /// Whether the same was done to a disk that stays ill whoever writes to it: then its
+    /// data is there still, and nobody's merit.
+    pub fn was_written_in_vain(&self) -> bool {
+        matches!(self.disk.as_deref(), Some(OurDisk::Mapped(_))) && self.was_written()
     }
 
     /// Takes the disk from under the published volume: reads and writes are I/O
@@ -273,10 +182,10 @@ impl<'a> Breakable<'a> {
         let Some(mount) = mounts.last().cloned() else {
             return Err(Stop::not_offered("volumes that are mounted at target_path"));
         };
-        let ours = self.devices_on_our_disk();
         match &self.disk {
-            Some(disk) if !ours.is_empty() => {
-                self.becomes(Mood::Fails, "every read and write is an I/O error");
+            Some(disk) if disk.carries(&mount) => {
+                let how = "every read and write is an I/O error";
+                self.becomes(Mood::Fails, how).await?;
                 // What nobody wrote to for a while, nobody knows to be gone.
                 let written = Marker::new()?.write_file(&published.target().ours);
                 let _ = see::look(self.cx(), written).await?;
@@ -293,16 +202,6 @@ impl<'a> Breakable<'a> {
         }
     }
 
-    /// The loop devices that are attached to our disk now.
-    fn devices_on_our_disk(&self) -> Vec<DiskId> {
-        let Some(disk) = &self.disk else {
-            return Vec::new();
-        };
-        let all = node::loops().unwrap_or_default();
-        let on_it = |device: &&LoopDevice| device.backing == disk.path();
-        all.iter().filter(on_it).map(|device| device.id).collect()
-    }
-
     /// From here on what the kernel says of it is our doing.
     fn is_harmed(&self) {
         self.cx().session.harms_disks(&self.cx().id);
@@ -314,17 +213,9 @@ impl<'a> Breakable<'a> {
     async fn stops_file_system(&self, mount: &Mount, published: &Published<'_>) -> Checked {
         const STOPS: [&str; 3] = ["ext4", "xfs", "f2fs"];
         let cx = self.cx();
-        let places: Vec<PathBuf> = self.volume.with(|claim| {
-            let all = claim.targets.iter().chain(&claim.staged);
-            all.map(|path| path.ours.clone()).collect()
-        });
-        let table = cx.mounts()?;
-        let (major, minor) = mount.dev();
-        let is_ours = |other: &&Mount| places.iter().any(|place| other.point.starts_with(place));
-        let all = table.of_device(major, minor);
-        let alone = !all.is_empty() && all.iter().all(is_ours);
+        let alone = find::is_mounted_for_it_alone(published, mount)?;
         let stops = STOPS.contains(&mount.fs_type.as_str());
-        if mount.root != Path::new("/") || !alone || !stops {
+        if !alone || !stops {
             return Err(Stop::not_offered(
                 "volumes with a file system of their own that can be stopped (ext4, xfs)",
             ));
@@ -372,11 +263,22 @@ impl Published<'_> {
     }
 }
 
+async fn set(disk: Arc<OurDisk>, mood: Mood) -> Result<(), String> {
+    let set = tokio::task::spawn_blocking(move || disk.set(mood)).await;
+    set.map_err(|e| e.to_string())?.map_err(|e| e.to_string())
+}
+
 /// Heals the disks that a check broke, before what it made is taken back.
-pub(super) fn heal(cx: &Cx) {
-    for volume in &cx.claims().volumes {
-        if let Some(disk) = &volume.disk {
-            disk.set(Mood::Well);
+pub(super) async fn heal(cx: &Cx) {
+    let disks: Vec<_> = cx
+        .claims()
+        .volumes
+        .iter()
+        .filter_map(|v| v.disk.clone())
+        .collect();
+    for disk in disks {
+        if let Err(error) = set(disk, Mood::Well).await {
+            tracing::warn!(%error, "a disk stays ill");
         }
     }
 }
@@ -389,7 +291,7 @@ pub(super) async fn lift(volume: &mut VolumeClaim) -> bool {
     if let Some(disk) = disk {
         let lifted = tokio::task::spawn_blocking(move || disk.lift()).await;
         if let Ok(Err(error)) = lifted {
-            tracing::warn!(%error, "a disk of ours stays over its image");
+            tracing::warn!(%error, "a disk of ours is not lifted");
         }
     }
     spoiled

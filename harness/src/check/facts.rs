@@ -49,6 +49,8 @@ pub struct Facts {
     pub same_namespace: bool,
     /// We have `CAP_SYS_RESOURCE`, and so, where we started it, has the driver.
     pub has_cap_sys_resource: bool,
+    /// Why no table of a device-mapper device can be changed; none: it can.
+    pub no_device_mapper: Option<String>,
     /// Why no NFS server of the lab's can be had, where the configuration names
     /// them; none: they stand.
     pub no_nfs_lab: Option<String>,
@@ -189,6 +191,14 @@ impl Facts {
         let why = self.no_driver_namespace.as_ref()?;
         Some(Skip {
             need: format!("the driver's mount namespace ({why})"),
+            lacking: Lacking::Host,
+        })
+    }
+
+    pub(super) fn lacks_device_mapper(&self) -> Option<Skip> {
+        let why = self.no_device_mapper.as_ref()?;
+        Some(Skip {
+            need: format!("device-mapper ({why})"),
             lacking: Lacking::Host,
         })
     }

@@ -44,6 +44,8 @@ pub enum Need {
     DriverNamespace,
     /// The driver lives in our own mount namespace: what we mount, it sees.
     SameNamespace,
+    /// The tables of device-mapper devices can be changed.
+    DeviceMapper,
     /// All of these.
     All(&'static [Need]),
     /// One of these.
@@ -98,6 +100,7 @@ impl Need {
             Self::OurProcess => unless(!facts.config.driver.command.is_empty(), Lacking::User),
             Self::DriverNamespace => facts.lacks_driver_namespace(),
             Self::SameNamespace => unless(facts.same_namespace, Lacking::Host),
+            Self::DeviceMapper => facts.lacks_device_mapper(),
             Self::All(needs) => needs.iter().find_map(|need| need.lacks(facts)),
             Self::Any(needs) => {
                 let lacks: Vec<_> = needs.iter().map(|need| need.lacks(facts)).collect();
@@ -140,6 +143,7 @@ impl fmt::Display for Need {
             Self::OurProcess => f.write_str("a driver that we start (driver.command)"),
             Self::DriverNamespace => f.write_str("the driver's process (driver.pid)"),
             Self::SameNamespace => f.write_str("a driver in our own mount namespace"),
+            Self::DeviceMapper => f.write_str("device-mapper"),
             Self::All(needs) => join(f, needs, " and "),
             Self::Any(needs) => join(f, needs, " or "),
             Self::Not(need) => write!(f, "no {need}"),

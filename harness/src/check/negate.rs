@@ -47,7 +47,7 @@ struct Interrupted;
 pub async fn negate(cx: &Cx, passed: bool, last: bool) -> Negated {
     let mut negated = Negated::default();
     super::servers::heal(cx).await;
-    super::disks::heal(cx);
+    super::disks::heal(cx).await;
     let volumes = std::mem::take(&mut cx.claims().volumes);
     let is_copy = |volume: &VolumeClaim| volume.want.source.is_some();
     let (copies, others): (Vec<_>, Vec<_>) = volumes.into_iter().partition(is_copy);

@@ -318,7 +318,11 @@ pub(super) fn claim_disk(volume: &Volume<'_>, path: &OurPath) {
     // Loop device or not: the kernel's log has its name.
     let source = source.as_deref().map(Path::new);
     let named = source.and_then(|path| path.strip_prefix("/dev").ok());
-    if let Some(disk) = disk_named(named.map(Path::as_os_str).or(as_node.as_deref())) {
+    // A logical volume is mounted by a name that sysfs does not know.
+    let numbered = || mounted.and_then(|(major, minor)| node::block_device(major, minor).ok());
+    if let Some(disk) =
+        disk_named(named.map(Path::as_os_str).or(as_node.as_deref())).or_else(numbered)
+    {
         volume.cx.session.kernel.carries(&disk, &volume.cx.id);
         volume.with(
             |claim| match claim.disks.iter().any(|known| known.id == disk.id) {

@@ -13,6 +13,7 @@ use super::errand::{pidfd_open, pidfd_signal, readable};
 use super::identity::FileIdentity;
 use super::journal::{self, Entry, Journal, JournalError};
 use super::loops;
+use super::mapped;
 use super::nfs;
 use super::remove::{self, RemoveError};
 use super::unmount::{How, unmount_below, unmount_one};
@@ -24,7 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What was done with one thing that a run had made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cleaned {
-    /// `process`, `mount`, `NFS server`, `loop device`, `folder`, `volume`, `journal`.
+    /// `broken disk`, `process`, `mount`, `NFS server`, `loop device`, `folder`, `volume`,
+    /// `journal`.
     pub what: &'static str,
     /// The path, device, or id.
     pub object: String,
@@ -109,7 +111,7 @@ impl Leftover {
         &self.journal
     }
 
-    /// Takes away what is left, in the order in which one holds the other:
+    /// Takes away what is left, in the order in which one holds the other: broken disks,
     /// processes, mounts, NFS servers, loop devices, folders; then the journal with its
     /// folder, unless something of ours is stuck.
     ///
@@ -131,6 +133,15 @@ impl Leftover {
                 )
             })
             .collect();
+        // First: nobody dies, and nothing is unmounted, while a disk keeps it waiting.
+        for entry in entries.iter().rev() {
+            if let Entry::Mapped { name, .. } = entry
+                && this_boot
+            {
+                let then = mapped::let_go(entry);
+                report.extend(then.map(|then| cleaned("broken disk", name.clone(), then)));
+            }
+        }
         for entry in entries.iter().rev() {
             if let Entry::Process { process, what } = entry
                 && this_boot

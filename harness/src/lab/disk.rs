@@ -11,7 +11,6 @@
 
 mod file;
 
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -27,7 +26,8 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use self::file::OneFile;
 use super::identity::FileIdentity;
 use super::journal::{Entry, Journal};
-use crate::node::{Look, LoopDevice, MountTable, Seen, look, loops, process};
+use super::mkfs;
+use crate::node::{Look, LoopDevice, MountTable, Seen, look, loops};
 
 /// How a disk is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -316,6 +316,11 @@ impl Shared {
         !devices.is_empty()
     }
 
+    fn is_being_formatted(&self) -> bool {
+        let devices = self.devices();
+        mkfs::is_at_work_on(|word| devices.iter().any(|device| device.path() == word))
+    }
+
     fn now(&self, writes: bool) -> Now {
         let mut state = self.state();
         if state.opened {
@@ -326,7 +331,7 @@ impl Shared {
             if matches!(state.mood, Mood::Short(_)) && writes {
                 state.written = true;
             }
-            if state.mood == Mood::Unreadable && (writes || is_being_formatted(&self.devices())) {
+            if state.mood == Mood::Unreadable && (writes || self.is_being_formatted()) {
                 state.written = true;
                 state.mood = Mood::Well;
                 state.healed = Some(Instant::now());
@@ -390,15 +395,4 @@ impl Shared {
             },
         }
     }
-}
-
-/// Whether some mkfs has one of these devices among its arguments.
-fn is_being_formatted(devices: &[LoopDevice]) -> bool {
-    let is_one = |argument: &OsStr| devices.iter().any(|device| device.path() == argument);
-    let found = process::with_argument(is_one).unwrap_or_default();
-    found.iter().any(|(_, words)| {
-        let program = words.first().map(Path::new).and_then(Path::file_name);
-        let program = program.unwrap_or_default().to_string_lossy();
-        program.starts_with("mkfs") || program.starts_with("mke2fs")
-    })
 }

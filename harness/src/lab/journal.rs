@@ -78,6 +78,24 @@ pub enum Entry {
         /// The identity of its backing file.
         file: FileIdentity,
     },
+    /// A device-mapper device of a volume that lies on a device of ours, so that it is as
+    /// ill as we want it. Written before it does.
+    Mapped {
+        /// The name that its maker gave it.
+        name: String,
+        /// The UUID that its maker gave it, or nothing.
+        uuid: String,
+        /// Its number.
+        major: u32,
+        /// Its number.
+        minor: u32,
+        /// Its disk sequence number.
+        diskseq: Option<u64>,
+        /// The table that it has to get again, as dmsetup(8) reads it.
+        table: String,
+        /// The name of the device of ours.
+        helper: String,
+    },
     /// A process that we started.
     Process {
         /// Which.

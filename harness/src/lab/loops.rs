@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use super::clean::Then;
 use super::identity::FileIdentity;
 use super::journal::Entry;
+use super::mapped;
 use crate::node::block::BLKGETDISKSEQ;
 use crate::node::{self, LoopDevice};
 
@@ -99,6 +100,10 @@ pub(super) fn release_all_on(dev: u64) -> io::Result<Vec<(String, Then)>> {
             continue;
         };
         if file.dev == dev {
+            // Its file is ours, and so is what a driver laid over it.
+            if let Err(error) = mapped::remove_over(&device) {
+                tracing::warn!(%error, "a device lies on {}", device.path().display());
+            }
             let then = let_go(device.number, diskseq, file);
             told.extend(then.map(|then| (format!("/dev/loop{}", device.number), then)));
         }

@@ -104,6 +104,11 @@ impl Host {
             "disks that fail when they are told to",
         ));
         features.push(feature(
+            "device-mapper",
+            device_mapper(),
+            "logical volumes whose disks fail when they are told to",
+        ));
+        features.push(feature(
             "mount-events",
             super::watch::has_mount_events(),
             "mounts that come and go between two looks, and who made them",
@@ -199,6 +204,18 @@ fn fuse(known: &BTreeSet<String>) -> Result<(), String> {
         return Err("the kernel has no FUSE".to_owned());
     }
     kernel::opens(Path::new("/dev/fuse"), true)
+}
+
+fn device_mapper() -> Result<(), String> {
+    // It is not opened: that would load the module.
+    let control = Path::new("/dev/mapper/control");
+    if !control.exists() {
+        return Err(format!("there is no {}", control.display()));
+    }
+    match find_tool("dmsetup") {
+        Some(_) => Ok(()),
+        None => Err("dmsetup is not installed".to_owned()),
+    }
 }
 
 fn root_propagation() -> Propagation {

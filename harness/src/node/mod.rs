@@ -8,6 +8,7 @@
 //! | [`mod@look`] | what does an untrusted path show, when looking may never come back? |
 //! | [`block`] | which block device is behind a number, and is it still the same one? |
 //! | [`mod@loops`] | which loop devices are there, and what is behind them? |
+//! | [`mapped`] | which device-mapper device is behind a number, and who lies on it? |
 //! | [`process`] | who is that process, does it still live, what does it hold? |
 //! | [`mod@execs`] | which programs does a process start, and with which words? |
 //! | [`held`] | which new files hold these bytes? |
@@ -21,6 +22,7 @@ pub mod host;
 pub mod klog;
 pub mod look;
 pub mod loops;
+pub mod mapped;
 pub mod mountinfo;
 pub mod process;
 pub mod statmount;
@@ -33,6 +35,7 @@ pub use host::{Feature, Host};
 pub use klog::KernelLog;
 pub use look::{Look, LookError, Seen};
 pub use loops::{BackingId, LoopDevice, loops};
+pub use mapped::{MappedDevice, Requests};
 pub use mountinfo::{Mount, MountTable};
 pub use process::{Process, ProcessId};
 pub use watch::{MountEvent, Watch};

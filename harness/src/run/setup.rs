@@ -17,6 +17,7 @@ use crate::lab::{
     DriverCommand, DriverProcess, Entry, Form, Layout, PathMap, Roots, RunFolder, Tools,
     nfs_missing,
 };
+use crate::node::host::State;
 use crate::node::{self, Execs, Host, MountTable, ProcessId};
 
 /// How a run is set up, beside the configuration.
@@ -117,7 +118,13 @@ pub async fn connect(
     }
     let mut facts = learn(&client, config.clone()).await;
     facts.can_mount = setup.cannot_mount.is_none();
-    facts.has_cap_sys_resource = Host::look().has("CAP_SYS_RESOURCE");
+    let host = Host::look();
+    facts.has_cap_sys_resource = host.has("CAP_SYS_RESOURCE");
+    facts.no_device_mapper = match host.feature("device-mapper").map(|found| &found.state) {
+        Some(State::Have) => None,
+        Some(State::Lack(why)) => Some(why.clone()),
+        None => Some("it was not looked for".to_owned()),
+    };
     facts.no_nfs_lab = no_nfs_lab;
     facts.allowed = config.allowed(setup.our_own_driver);
     let layout = layout(&config, setup, folder, &facts.name)?;

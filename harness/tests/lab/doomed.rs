@@ -25,6 +25,7 @@ pub(crate) fn play(role: &str) -> ExitCode {
         "built-in" => built_in(&folder),
         "scratch" => scratch(&folder),
         "disk" => crate::disks::doomed(&folder),
+        "mapped" => crate::mapped::doomed(&folder),
         _ => Err(format!("no such role: {role}").into()),
     };
     match played {

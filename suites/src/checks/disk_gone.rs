@@ -40,7 +40,7 @@ check! {
 async fn unpublish_works(cx: &Cx) -> Checked {
     let (disk, published) = gone(cx).await?;
     let stuck = is_stuck(&published).await?;
-    disk.heals();
+    disk.heals().await?;
     let well = "after the disk came back";
     published
         .unpublish()
@@ -126,7 +126,7 @@ async fn repeat_is_not_ok(cx: &Cx) -> Checked {
     let (disk, published) = gone(cx).await?;
     is_not_taken_for_whole(&disk, &published, "while its disk was gone").await?;
     // The file system has stopped, or turned read-only, and stays so until it is mounted anew.
-    disk.heals();
+    disk.heals().await?;
     is_not_taken_for_whole(&disk, &published, "when its disk was back").await
 }
 
@@ -186,15 +186,27 @@ check! {
 async fn condition_is_told(cx: &Cx) -> Checked {
     let (disk, published) = gone(cx).await?;
     // Whether a disk answers, a driver need not try. What its failure did to the file system
-    // stays, and shows in the mount table.
-    disk.heals();
+    // stays, and shows in the mount table: once somebody has come upon it.
+    disk.heals().await?;
+    let Some(why) = published.trouble(disk.marker()).await? else {
+        return Ok(());
+    };
     let Some(answer) = published.stats_into_fault().await? else {
         return Ok(());
     };
     let told = answer.ok().ok().and_then(|stats| stats.volume_condition);
-    if let Some(condition) = told.filter(|condition| !condition.abnormal)
-        && let Some(why) = published.trouble(disk.marker()).await?
-    {
+    if let Some(condition) = told.filter(|condition| !condition.abnormal) {
+        // Many kernels do not say that ext4 has stopped (6.14 does again, as `emergency_ro`).
+        const STOPPED: [&str; 3] = ["ro", "emergency_ro", "shutdown"];
+        let mounts = published.mounts("when its disk was back").await?;
+        let says = |option: &String| STOPPED.contains(&option.as_str());
+        let shows = mounts
+            .last()
+            .is_none_or(|mount| mount.super_options.iter().any(says));
+        if !shows {
+            let need = "a kernel that shows in the mount table that a file system has stopped";
+            return Err(Stop::no_host(need));
+        }
         return Err(Stop::fail(format!(
             "NodeGetVolumeStats told of a volume in normal condition ({}), and a workload there is told: {why}",
             condition.message

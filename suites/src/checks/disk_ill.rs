@@ -10,8 +10,13 @@ use crate::spec;
 
 pub(super) static CHECKS: &[&Check] = &[&COMES_BACK, &NOT_FORMATTED, &OTHERS_GO_ON, &SHRUNK];
 
-/// The disk is ours to break where its image is on a path that the driver and we see.
-const DISK: Need = Need::All(&[Need::MOUNT, Need::SameNamespace, Need::Consent(Allow::Hang)]);
+/// The disk is ours to break where its image is on a path that the driver and we see, and
+/// where it is a device-mapper device.
+const DISK: Need = Need::All(&[
+    Need::MOUNT,
+    Need::Any(&[Need::SameNamespace, Need::DeviceMapper]),
+    Need::Consent(Allow::Hang),
+]);
 
 check! {
     /// A disk with data on it that cannot be read while it is staged is not formatted.
@@ -31,7 +36,7 @@ check! {
 
 async fn not_formatted(cx: &Cx) -> Checked {
     let disk = cx.breakable_disk().await?;
-    disk.is_unreadable();
+    disk.is_unreadable().await?;
     let attempt = disk.volume().attempt("a", &[]).await?;
     disk.was_asked()?;
     if disk.was_written() {
@@ -40,10 +45,16 @@ async fn not_formatted(cx: &Cx) -> Checked {
             "it was written to, or a file system was to be made on it, while it could not be read",
         );
     }
-    disk.heals();
+    disk.heals().await?;
     let when = "the disk could not be read while it was staged, and is well again";
     let kept = keeps_its_data(&disk, &attempt).await;
-    kept.map_err(|stop| stop.is_a_finding(when))
+    kept.map_err(|stop| stop.is_a_finding(when))?;
+    if disk.was_written_in_vain() {
+        return Err(Stop::fail(
+            "a file system was to be made on the disk while it could not be read: only that nothing could be written either has kept the data",
+        ));
+    }
+    Ok(())
 }
 
 /// Whatever came of an attempt while the disk was ill: its data is there when it is well.
@@ -73,12 +84,12 @@ check! {
 
 async fn shrunk(cx: &Cx) -> Checked {
     let disk = cx.breakable_disk().await?;
-    disk.is_cut_short()?;
+    disk.is_cut_short().await?;
     let attempt = disk.volume().attempt("a", &[]).await?;
     if disk.was_written() {
         cx.fact("disk", "it was written to while it was too short");
     }
-    disk.heals();
+    disk.heals().await?;
     let when = "the disk was shorter while it was staged, and is well again";
     let kept = keeps_its_data(&disk, &attempt).await;
     kept.map_err(|stop| stop.is_a_finding(when))
@@ -105,11 +116,11 @@ async fn others_go_on(cx: &Cx) -> Checked {
     let alive = cx.volume(Want::any()).await?.stage().await?;
     let alive = alive.publish("a").await?;
     let usual = alive.goes_on().await?;
-    disk.hangs();
+    disk.hangs().await?;
     let others = async {
         disk.is_waited_for().await?;
         let company = alive.goes_on().await;
-        disk.heals();
+        disk.heals().await?;
         company
     };
     let volume = disk.volume();
@@ -144,11 +155,11 @@ async fn comes_back(cx: &Cx) -> Checked {
     /// Long enough for a call to come as far as the disk.
     const CUT: Duration = Duration::from_secs(1);
     let disk = cx.breakable_disk().await?;
-    disk.hangs();
+    disk.hangs().await?;
     let attempt = disk.volume().attempt_for("a", &[], CUT).await?;
     // The driver may come to it after its caller is gone.
     disk.is_waited_for().await?;
-    disk.heals();
+    disk.heals().await?;
     if attempt.is_ok() {
         return Err(Stop::not_offered("a stage that reads the disk"));
     }

@@ -220,7 +220,7 @@ pub(super) struct DriverArgs {
 #[derive(Debug, Clone, Subcommand)]
 pub(super) enum DriverKind {
     /// Volumes are sparse files, shown as disks by loop devices
-    Loop(ServeArgs),
+    Loop(LoopArgs),
     /// Volumes are folders of an NFS share
     Nfs(NfsArgs),
     /// Volumes are folders, each mounted by a process of its own
@@ -236,6 +236,15 @@ pub(super) struct FuseMountArgs {
     pub(super) socket_folder: PathBuf,
     /// The folder whose files are shown; the connection is the standard input
     pub(super) folder: PathBuf,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct LoopArgs {
+    #[command(flatten)]
+    pub(super) serve: ServeArgs,
+    /// Lay a device-mapper device over each loop device, as LVM has logical volumes
+    #[arg(long)]
+    pub(super) device_mapper: bool,
 }
 
 #[derive(Debug, Clone, Args)]

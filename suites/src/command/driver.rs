@@ -11,7 +11,7 @@ use csi_drivers::mutation::{self, Call, How};
 use csi_drivers::nfs;
 use csi_harness::report::table;
 
-use super::args::{DriverArgs, DriverKind, FuseMountArgs, NfsArgs, ServeArgs};
+use super::args::{DriverArgs, DriverKind, FuseMountArgs, LoopArgs, NfsArgs, ServeArgs};
 use super::run::log_to_stderr;
 use super::screen::{say, width};
 use crate::wrong::Wrong;
@@ -19,7 +19,7 @@ use crate::wrong::Wrong;
 /// Serves until SIGTERM or SIGINT.
 pub(super) fn driver(args: DriverArgs) -> Result<ExitCode, Wrong> {
     let (kind, common) = match &args.driver {
-        DriverKind::Loop(common) => (Kind::Loop, common),
+        DriverKind::Loop(LoopArgs { serve: common, .. }) => (Kind::Loop, common),
         DriverKind::Nfs(NfsArgs { serve: common, .. }) => (Kind::Nfs, common),
         DriverKind::Fuse(common) => (Kind::Fuse, common),
         DriverKind::FuseMount(args) => return mount(args),
@@ -37,6 +37,12 @@ pub(super) fn driver(args: DriverArgs) -> Result<ExitCode, Wrong> {
         mutation::arm(common.mutate.clone(), common.trace_calls.as_deref())
             .map_err(|error| Wrong(format!("--trace-calls: {error}")))?;
     }
+    if matches!(&args.driver, DriverKind::Loop(args) if args.device_mapper)
+        && !looper::has_device_mapper()
+    {
+        let lacking = "--device-mapper: this host lacks /dev/mapper/control, or dmsetup";
+        return Err(Wrong(lacking.into()));
+    }
     let (endpoint, state_dir) = places(common)?;
     let defects = Defects::parse_for(kind, &common.defect).map_err(Wrong::from)?;
     prepare(&defects).map_err(|error| Wrong(format!("a mount namespace of its own: {error}")))?;
@@ -49,8 +55,9 @@ pub(super) fn driver(args: DriverArgs) -> Result<ExitCode, Wrong> {
     let served = match args.driver {
         DriverKind::Loop(args) => runtime.block_on(looper::serve(looper::Options {
             defects,
-            node_id: args.node_id,
-            call_delay: args.call_delay,
+            node_id: args.serve.node_id,
+            call_delay: args.serve.call_delay,
+            device_mapper: args.device_mapper,
             ..looper::Options::new(endpoint, state_dir)
         })),
         DriverKind::Nfs(args) => runtime.block_on(nfs::serve(nfs::Options {

@@ -3,6 +3,7 @@
 
 mod creation;
 mod disks;
+mod mapped;
 mod nfs;
 mod old_kernel;
 mod one;
@@ -22,7 +23,7 @@ use csi_harness::report::Verdict;
 use libtest_mimic::{Arguments, Completion, Trial};
 use nfs::{MORE, NFS};
 use one::{Red, Said, run};
-use table::{Expect, LOOP, Row};
+use table::{Driver, Expect, LOOP, Row};
 
 /// What was found of each, for the matrix; and why it is not what was due.
 type Matrix = Arc<Mutex<BTreeMap<String, (String, Option<String>)>>>;
@@ -75,7 +76,13 @@ fn main() -> ExitCode {
 
 /// The rows of all drivers.
 fn rows() -> impl Iterator<Item = &'static Row> {
-    let more = [creation::ROWS, disks::ROWS, restart::ROWS, watched::ROWS];
+    let more = [
+        creation::ROWS,
+        disks::ROWS,
+        mapped::ROWS,
+        restart::ROWS,
+        watched::ROWS,
+    ];
     LOOP.iter()
         .chain(more.into_iter().flatten())
         .chain(NFS)
@@ -95,15 +102,19 @@ fn lacks(host: &Host, row: &Row) -> Option<String> {
         Kind::Nfs => &["root", "CAP_SYS_ADMIN", "nfs", "nfsd"],
         Kind::Fuse => &["root", "CAP_SYS_ADMIN", "fuse"],
     };
+    let mapper = (row.driver == Driver::Mapped).then_some("device-mapper");
     let xfs = (row.kind() == Kind::Loop && row.defect == "dies").then_some("xfs");
     let lacking = needs
         .iter()
         .copied()
         .chain(xfs)
+        .chain(mapper)
         .find(|name| !host.has(name))?;
-    Some(match row.kind() {
-        Kind::Loop | Kind::Fuse => lacking.to_owned(),
-        Kind::Nfs => format!("{lacking}; ci/vm/run runs this in a virtual machine"),
+    Some(match lacking {
+        "nfs" | "nfsd" | "device-mapper" => {
+            format!("{lacking}; ci/vm/run runs this in a virtual machine")
+        }
+        lacking => lacking.to_owned(),
     })
 }
 

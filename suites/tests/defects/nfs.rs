@@ -397,7 +397,7 @@ pub(crate) const MORE: &[Row] = &[
     ),
     of(
         Driver::Nfs,
-        &["node-unpublish.busy"],
+        &["node-unpublish.busy", "node-unpublish.mount"],
         caught(
             "lock-not-released",
             &[("node-unpublish.busy-is-not-ok", Fail)],

@@ -53,9 +53,14 @@ pub(crate) fn run(row: &Row) -> Result<Said, Box<dyn Error>> {
     if !defect.is_empty() {
         command.args(["--defect", defect]);
     }
-    if row.driver == Driver::NfsGiven {
-        let config = base.join("given.yaml");
-        fs::write(&config, GIVEN)?;
+    let config = match row.driver {
+        Driver::NfsGiven => Some(GIVEN),
+        Driver::Mapped => Some(EMULATED),
+        _ => None,
+    };
+    if let Some(text) = config {
+        let config = base.join("config.yaml");
+        fs::write(&config, text)?;
         command.arg("--config").arg(config);
     }
     match row.kind() {
@@ -98,6 +103,12 @@ volumes:
     context: { server: \"${lab.nfs.server}\", share: \"${lab.nfs.share}\" }
     access_modes: [MULTI_NODE_MULTI_WRITER]
     scratch: true
+";
+
+/// For a virtual machine, which may be emulated: one file system, and time for a call.
+const EMULATED: &str = "\
+volume: { file_systems: [ext4] }
+deadline: 1m
 ";
 
 /// These let the harness wait until a deadline. The others keep the usual one:

@@ -21,6 +21,8 @@ pub(crate) enum Driver {
     Loop,
     /// The same, on a kernel that tells of mounts by mountinfo alone.
     LoopOldKernel,
+    /// The same, with a device-mapper device over each loop device.
+    Mapped,
     /// The NFS driver: it creates its volumes, and mounts them at publish.
     Nfs,
     /// The same, but it mounts at stage.
@@ -35,6 +37,7 @@ impl Driver {
     /// What it is told beside its defect.
     pub(crate) fn arguments(self) -> &'static [&'static str] {
         match self {
+            Self::Mapped => &["--driver-arg=--device-mapper"],
             Self::NfsStaging => &["--driver-arg=--stage"],
             _ => &[],
         }
@@ -45,6 +48,7 @@ impl Driver {
         match self {
             Self::Loop => "loop",
             Self::LoopOldKernel => "loop-old-kernel",
+            Self::Mapped => "mapped",
             Self::Nfs => "nfs",
             Self::NfsStaging => "nfs-staging",
             Self::NfsGiven => "nfs-given",
@@ -57,7 +61,7 @@ impl Row {
     /// Which reference driver it is about.
     pub(crate) fn kind(&self) -> Kind {
         match self.driver {
-            Driver::Loop | Driver::LoopOldKernel => Kind::Loop,
+            Driver::Loop | Driver::LoopOldKernel | Driver::Mapped => Kind::Loop,
             Driver::Fuse => Kind::Fuse,
             Driver::Nfs | Driver::NfsStaging | Driver::NfsGiven => Kind::Nfs,
         }

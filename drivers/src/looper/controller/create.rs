@@ -12,7 +12,7 @@ use crate::common::patience::Patience;
 use crate::defect::Defect;
 use crate::looper::args::{self, bounds, lies_in, smallest};
 use crate::looper::driver::Driver;
-use crate::looper::volume::{self, Volume, internal};
+use crate::looper::volume::{self, Volume, busy, internal};
 use crate::sys::file;
 use crate::sys::filesystem::Filesystem;
 use crate::sys::loopdev;
@@ -255,6 +255,9 @@ pub(super) fn delete(
         } else if !driver.defects.has(Defect::DELETE_IN_USE_OK) {
             is_unused(driver, &volume)?;
         }
+        if driver.device_mapper {
+            remove_devices(driver, &volume)?;
+        }
         driver.store.delete(id)?;
     }
     Ok(csi::DeleteVolumeResponse {})
@@ -274,10 +277,24 @@ fn is_unused(driver: &Driver, volume: &Volume) -> Result<(), Status> {
     }
     // Records may be stale; a loop device is there for as long as anybody uses it.
     let devices = loopdev::find(&driver.image(volume)).map_err(internal)?;
-    if !devices.is_empty() {
+    let in_use = match driver.device_mapper {
+        true => !volume.stages.is_empty() || !volume.targets.is_empty(),
+        false => !devices.is_empty(),
+    };
+    if in_use {
         return Err(Status::failed_precondition(
             "the volume is staged on this node",
         ));
+    }
+    Ok(())
+}
+
+/// Takes away the devices of a logical volume, which are there until it is deleted. One
+/// that somebody uses stays, and so does the volume.
+fn remove_devices(driver: &Driver, volume: &Volume) -> Result<(), Status> {
+    let image = driver.image(volume);
+    for device in loopdev::find(&image).map_err(internal)? {
+        device.detach(&image).map_err(busy)?;
     }
     Ok(())
 }

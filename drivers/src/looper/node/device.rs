@@ -6,7 +6,7 @@ use tonic::Status;
 
 use crate::defect::Defect;
 use crate::looper::driver::Driver;
-use crate::looper::volume::{Volume, internal};
+use crate::looper::volume::{Volume, busy, internal};
 use crate::sys::loopdev::{self, LoopDevice};
 use crate::sys::mountinfo::{self, Mount};
 use crate::sys::{SysError, mount};
@@ -104,12 +104,14 @@ pub(super) fn release(driver: &Driver, volume: &Volume) -> Result<(), Status> {
     let image = driver.image(volume);
     let mounts = mountinfo::mounts().map_err(internal)?;
     let primary = primary(driver, volume)?;
-    let staged_as_block = volume.stages.values().any(|stage| stage.is_block());
+    // A logical volume is there until it is deleted, used or not.
+    let keeps_primary =
+        driver.device_mapper || volume.stages.values().any(|stage| stage.is_block());
     for device in loopdev::find(&image).map_err(internal)? {
         let mounted = mounts
             .iter()
             .any(|mount| LoopDevice::behind(mount) == Some(device));
-        if mounted || (staged_as_block && primary == Some(device)) {
+        if mounted || (keeps_primary && primary == Some(device)) {
             continue;
         }
         match device.detach(&image) {
@@ -126,14 +128,6 @@ pub(super) fn fills(driver: &Driver, volume: &Volume) -> Result<(), Status> {
     driver
         .store
         .update(&volume.id, |volume| volume.filled = bytes)
-}
-
-/// What somebody still uses is the caller's to settle; all else is the node's trouble.
-pub(super) fn busy(error: SysError) -> Status {
-    match error.errno() {
-        Some(libc::EBUSY) => Status::failed_precondition(error.to_string()),
-        _ => internal(error),
-    }
 }
 
 /// Detaches what a lost record of a stage may have left, where the volume is

@@ -79,7 +79,7 @@ fn grow_filesystem(driver: &Driver, volume: &Volume) -> Result<(), Status> {
     };
     let wrong = filesystem == Filesystem::Xfs && driver.defects.has(Defect::EXPAND_XFS_WRONG_PATH);
     let at = if wrong { driver.image(volume) } else { at };
-    filesystem::grow(filesystem, &device.path(), volume.capacity_bytes, &at).map_err(|error| {
+    filesystem::grow(filesystem, &device.node(), volume.capacity_bytes, &at).map_err(|error| {
         match error.errno() {
             // Growing a mounted ext4 takes CAP_SYS_RESOURCE; the next stage grows
             // it without, before it is mounted.

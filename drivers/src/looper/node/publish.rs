@@ -16,7 +16,7 @@ use crate::defect::Defect;
 use crate::looper::args;
 use crate::looper::driver::Driver;
 use crate::looper::volume::{Target, Volume, internal};
-use crate::sys::{command, file, loopdev, mount, mountinfo};
+use crate::sys::{command, file, loopdev, mapped, mount, mountinfo};
 
 /// Publishes a volume at one target; a repeat leaves it as it is.
 pub(super) fn publish(
@@ -247,10 +247,13 @@ impl Plan<'_> {
             self.wanted.staging.clone()
         } else if self.is_read_only() && !driver.defects.has(Defect::RO_BLOCK_BIND_ONLY) {
             let device = loopdev::attach(&driver.image(volume), true).map_err(internal)?;
-            device.path()
+            if driver.device_mapper {
+                mapped::make_over(device).map_err(internal)?;
+            }
+            device.node()
         } else {
             let gone = || Status::failed_precondition("the volume's device is gone");
-            device::primary(driver, volume)?.ok_or_else(gone)?.path()
+            device::primary(driver, volume)?.ok_or_else(gone)?.node()
         };
         if driver.defects.has(Defect::WRONG_VOLUME) && !self.wanted.capability.is_block() {
             return driver.first_published(source);

@@ -20,7 +20,7 @@ use crate::looper::volume::{Volume, internal};
 use crate::sys::filesystem::{self, Content, Filesystem};
 use crate::sys::loopdev::{self, LoopDevice};
 use crate::sys::mount::{MountOptions, mount_device, unmount};
-use crate::sys::{command, file};
+use crate::sys::{command, file, mapped};
 
 /// Stages a volume; one that is staged already in this way stays as it is.
 pub(super) fn stage(
@@ -141,9 +141,12 @@ fn attach(
         loopdev::attach(&image, read_only)
     }
     .map_err(internal)?;
+    if driver.device_mapper {
+        mapped::make_over(device).map_err(internal)?;
+    }
     if capability.is_block() {
         if driver.defects.has(Defect::BLOCK_FORMATTED_AS_MOUNT) {
-            filesystem::make(Filesystem::Ext4, &device.path(), true).map_err(internal)?;
+            filesystem::make(Filesystem::Ext4, &device.node(), true).map_err(internal)?;
         }
         return Ok(());
     }
@@ -158,7 +161,7 @@ fn attach(
     let mount = || mount(driver, volume, capability, device, path, read_only);
     let mounted = make_ready(driver, volume, filesystem, device, read_only).and_then(|()| mount());
     if driver.defects.has(Defect::FORMAT_WHEN_MOUNT_FAILS) && mounted.is_err() {
-        filesystem::make(filesystem, &device.path(), true).map_err(internal)?;
+        filesystem::make(filesystem, &device.node(), true).map_err(internal)?;
         mount()?;
     } else {
         mounted?;
@@ -183,7 +186,7 @@ fn fill(driver: &Driver, volume: &Volume, path: &Path) -> Result<(), Status> {
     }
     if let Some(device) = LoopDevice::behind(&mount) {
         device.grow().map_err(internal)?;
-        filesystem::grow(filesystem, &device.path(), volume.capacity_bytes, path)
+        filesystem::grow(filesystem, &device.node(), volume.capacity_bytes, path)
             .map_err(internal)?;
     }
     device::fills(driver, volume)
@@ -199,7 +202,7 @@ fn make_ready(
     read_only: bool,
 ) -> Result<(), Status> {
     let image = driver.image(volume);
-    let content = match filesystem::probe(&device.path(), &image) {
+    let content = match filesystem::probe(&device.node(), &image) {
         Err(_) | Ok(Content::Unknown) if driver.defects.has(Defect::FORMAT_ON_UNREADABLE) => {
             Content::Blank
         }
@@ -212,7 +215,7 @@ fn make_ready(
     match content {
         Content::Filesystem(found) if found == filesystem && !unfinished => {
             if filesystem == Filesystem::Ext4 && !read_only {
-                filesystem::grow_unmounted_ext4(&device.path(), volume.capacity_bytes)
+                filesystem::grow_unmounted_ext4(&device.node(), volume.capacity_bytes)
                     .map_err(internal)?;
             }
             return Ok(());
@@ -235,7 +238,7 @@ fn make_ready(
     driver
         .store
         .update(&volume.id, |volume| volume.formatting = true)?;
-    filesystem::make(filesystem, &device.path(), unfinished).map_err(internal)?;
+    filesystem::make(filesystem, &device.node(), unfinished).map_err(internal)?;
     driver.store.update(&volume.id, |volume| {
         (volume.formatting, volume.filled) = (false, volume.capacity_bytes);
     })
@@ -259,7 +262,7 @@ fn mount(
     let refusable = !options.data.is_empty();
     options.data.extend(of_a_copy(driver, volume, read_only));
     let filesystem = volume.filesystem.map_or("", Filesystem::name);
-    match mount_device(&device.path(), path, filesystem, &options) {
+    match mount_device(&device.node(), path, filesystem, &options) {
         Err(error) if driver.defects.has(Defect::MOUNT_ERROR_SWALLOWED) => {
             tracing::warn!(%error, "the mount failed");
             Ok(())
