@@ -367,6 +367,12 @@ impl<T> Asked<T> {
         self.answer.as_ref().err()
     }
 
+    /// The code of the answer, in words.
+    pub fn code(&self) -> String {
+        self.refusal()
+            .map_or_else(|| "OK".to_owned(), |refusal| refusal.code.to_string())
+    }
+
     /// Whether the answer is OK.
     pub fn is_ok(&self) -> bool {
         self.answer.is_ok()

@@ -245,9 +245,7 @@ async fn retry_grows(cx: &Cx) -> Checked {
         ));
     }
     cx.fact("failed", called.clone());
-    let first = first
-        .refusal()
-        .map_or("OK".to_owned(), |refusal| refusal.code.to_string());
+    let first = first.code();
     let after = copy.comes_up("a").await?.size().await?;
     if after <= before + before / 2 {
         return Err(Stop::fail(format!(

@@ -158,7 +158,7 @@ check! {
     HARMS_NOTHING = "node-stage.failed-repeat-harms-nothing",
     clauses: [spec::NODE_STAGE_INCOMPATIBLE, spec::NODE_PUBLISH_PERSISTENCE],
     needs: Need::All(&[Need::MOUNT, Need::STAGE]),
-    volumes: 1, calls: 20,
+    volumes: 1, calls: 24,
     look_at: "what is undone on the way out of a call that fails: only what this call has made",
     run: harms_nothing,
 }
@@ -176,9 +176,7 @@ async fn harms_nothing(cx: &Cx) -> Checked {
             ..right.clone()
         };
         let asked = staged.send_stage(wrong).await?;
-        let said = asked
-            .refusal()
-            .map_or("OK".to_owned(), |refusal| refusal.code.to_string());
+        let said = asked.code();
         let when = format!("NodeStageVolume was repeated {how}, and answered {said}");
         let there = async {
             target.shows(&marker).await?;
@@ -190,6 +188,10 @@ async fn harms_nothing(cx: &Cx) -> Checked {
             }
         };
         there.await.map_err(|stop| stop.is_a_finding(&when))?;
+        if asked.is_ok() {
+            // Who took note of what was asked last is to take back what is there.
+            let _ = staged.send_stage(right.clone()).await?;
+        }
     }
     Ok(())
 }

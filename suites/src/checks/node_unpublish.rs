@@ -193,9 +193,7 @@ async fn data_survives(cx: &Cx) -> Checked {
     cover.lift()?;
     let again = target.ask_unpublish().await?;
     if let Some(left) = target.mount_left("after the second unpublish").await? {
-        let told = again
-            .refusal()
-            .map_or("OK".to_owned(), |refusal| refusal.code.to_string());
+        let told = again.code();
         return Err(Stop::fail(format!(
             "the second mount is gone, NodeUnpublishVolume answered {told}, and {left}"
         )));
