@@ -1,7 +1,7 @@
 //! `CreateSnapshot`, `ListSnapshots`.
 
 use csi_harness::check;
-use csi_harness::check::{Check, Checked, Cx, Marker, Need, Step, Stop, Want};
+use csi_harness::check::{Check, Checked, Cx, Marker, Need, Snapshot, Step, Stop, Volume, Want};
 use csi_harness::client::Code;
 use csi_proto::v1::controller_service_capability::rpc::Type as ControllerRpc;
 
@@ -20,6 +20,17 @@ pub(super) static CHECKS: &[&Check] = &[
     &SURVIVES_ITS_VOLUME,
     &LISTED,
 ];
+
+/// A volume that is on the node no more, a snapshot that was cut while it was in use, and
+/// what was written to it by then.
+pub(super) async fn cut_in_use(cx: &Cx) -> Result<(Volume<'_>, Snapshot<'_>, Marker), Stop> {
+    let (target, marker) = cx.in_use(Want::fresh()).await?;
+    let source = target.staged().volume();
+    let snapshot = source.snapshot().await?;
+    target.unpublish().await?;
+    target.staged().unstage().await?;
+    Ok((source, snapshot, marker))
+}
 
 check! {
     /// `CreateSnapshot` gives an id, the volume, the moment and a size.
@@ -242,14 +253,7 @@ check! {
 }
 
 async fn survives_its_volume(cx: &Cx) -> Checked {
-    let source = cx.volume(Want::fresh()).await?;
-    source.keeps_data()?;
-    let target = source.stage().await?.publish("a").await?;
-    let marker = Marker::new()?;
-    target.write(&marker).await?;
-    let snapshot = source.snapshot().await?;
-    target.unpublish().await?;
-    target.staged().unstage().await?;
+    let (source, snapshot, marker) = cut_in_use(cx).await?;
     source.detach().await?;
     let asked = source.ask_delete().await?;
     if asked.is_ok() {

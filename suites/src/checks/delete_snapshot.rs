@@ -1,13 +1,14 @@
 //! `DeleteSnapshot`: that snapshot, and nothing else.
 
 use csi_harness::check;
-use csi_harness::check::{Check, Checked, Cx, Marker, Need, Step, Stop, Want};
+use csi_harness::check::{Check, Checked, Cx, Need, Step, Stop, Want};
 use csi_harness::client::Code;
 use csi_proto::rpc;
 use csi_proto::v1;
 use csi_proto::v1::controller_service_capability::rpc::Type as ControllerRpc;
 
 use super::create_from::RESTORE;
+use super::create_snapshot::cut_in_use;
 use crate::spec;
 
 pub(super) static CHECKS: &[&Check] = &[
@@ -108,14 +109,7 @@ check! {
 }
 
 async fn leaves_what_was_made(cx: &Cx) -> Checked {
-    let source = cx.volume(Want::fresh()).await?;
-    source.keeps_data()?;
-    let target = source.stage().await?.publish("a").await?;
-    let marker = Marker::new()?;
-    target.write(&marker).await?;
-    let snapshot = source.snapshot().await?;
-    target.unpublish().await?;
-    target.staged().unstage().await?;
+    let (_, snapshot, marker) = cut_in_use(cx).await?;
     let restored = cx.volume(snapshot.copy()).await?;
     let asked = snapshot.ask_delete().await?;
     if asked.refusal().is_some() {

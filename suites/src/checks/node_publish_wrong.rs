@@ -1,7 +1,7 @@
 //! `NodePublishVolume`, asked wrongly: it is refused, and does no harm.
 
 use csi_harness::check;
-use csi_harness::check::{Check, Checked, Cx, Marker, Need, Stop, Want};
+use csi_harness::check::{Check, Checked, Cx, Marker, Need, Published, Stop, Want};
 use csi_harness::client::Code;
 use csi_proto::v1;
 use csi_proto::v1::volume_capability::{AccessType, BlockVolume, MountVolume};
@@ -36,23 +36,15 @@ async fn harms_nothing(cx: &Cx) -> Checked {
     let target = staged.publish("a").await?;
     let marker = Marker::new()?;
     let writes = target.try_write_if_allowed(&marker).await?;
+    let marker = writes.then_some(marker);
     let before = target.mounts("before").await?.len();
     for (how, request) in asked_wrongly(target.request()) {
         let asked = staged.send_publish(request, target.target()).await?;
         let said = asked.code();
         let when = format!("NodePublishVolume was repeated {how}, and answered {said}");
-        let there = async {
-            if writes {
-                target.shows(&marker).await?;
-            }
-            match target.mounts("now").await?.len() {
-                now if now == before => Ok(()),
-                now => Err(Stop::fail(format!(
-                    "{now} mounts are at target_path, where {before} were"
-                ))),
-            }
-        };
-        there.await.map_err(|stop| stop.is_a_finding(&when))?;
+        let now = target.mounts("now").await?.len();
+        let there = is_unharmed(&target, marker.as_ref(), (before, now)).await;
+        there.map_err(|stop| stop.is_a_finding(&when))?;
         if asked.is_ok() {
             // Who took note of what was asked last is to take back what is there.
             let _ = staged
@@ -61,6 +53,23 @@ async fn harms_nothing(cx: &Cx) -> Checked {
         }
     }
     Ok(())
+}
+
+/// The volume is there still, and there are as many mounts as there were.
+pub(super) async fn is_unharmed(
+    target: &Published<'_>,
+    marker: Option<&Marker>,
+    (before, now): (usize, usize),
+) -> Checked {
+    if let Some(marker) = marker {
+        target.shows(marker).await?;
+    }
+    match now == before {
+        true => Ok(()),
+        false => Err(Stop::fail(format!(
+            "{now} mounts are at its path, where {before} were"
+        ))),
+    }
 }
 
 /// The same request with one thing wrong, in words.

@@ -1,10 +1,10 @@
 //! Stages and unstages that fail half way.
 
 use csi_harness::check;
-use csi_harness::check::{Check, Checked, Cx, Marker, Need, Stop, Want};
+use csi_harness::check::{Check, Checked, Cx, Need, Stop, Want};
 use csi_proto::v1;
 
-use super::node_publish_wrong::wrong_capabilities;
+use super::node_publish_wrong::{is_unharmed, wrong_capabilities};
 use crate::spec;
 
 pub(super) static CHECKS: &[&Check] = &[
@@ -164,10 +164,8 @@ check! {
 }
 
 async fn harms_nothing(cx: &Cx) -> Checked {
-    let staged = cx.volume(Want::any()).await?.stage().await?;
-    let target = staged.publish("a").await?;
-    let marker = Marker::new()?;
-    target.write(&marker).await?;
+    let (target, marker) = cx.in_use(Want::any()).await?;
+    let staged = target.staged();
     let right = staged.stage_request();
     let before = staged.mounts("before").await?.len();
     for (how, volume_capability) in wrong_capabilities(right.volume_capability.as_ref()) {
@@ -178,16 +176,9 @@ async fn harms_nothing(cx: &Cx) -> Checked {
         let asked = staged.send_stage(wrong).await?;
         let said = asked.code();
         let when = format!("NodeStageVolume was repeated {how}, and answered {said}");
-        let there = async {
-            target.shows(&marker).await?;
-            match staged.mounts("now").await?.len() {
-                now if now == before => Ok(()),
-                now => Err(Stop::fail(format!(
-                    "{now} mounts are at staging_target_path, where {before} were"
-                ))),
-            }
-        };
-        there.await.map_err(|stop| stop.is_a_finding(&when))?;
+        let now = staged.mounts("now").await?.len();
+        let there = is_unharmed(&target, Some(&marker), (before, now)).await;
+        there.map_err(|stop| stop.is_a_finding(&when))?;
         if asked.is_ok() {
             // Who took note of what was asked last is to take back what is there.
             let _ = staged.send_stage(right.clone()).await?;
