@@ -93,11 +93,7 @@ impl<'a> Deleted<'a> {
         {
             return Ok(true);
         }
-        volume.with(|claim| claim.may_be_attached = true);
-        let request = volume.attach_request();
-        let asked = cx
-            .ask_patiently::<rpc::ControllerPublishVolume>(&request)
-            .await?;
+        let asked = volume.ask_attach(&volume.attach_request()).await?;
         let attached = asked.ok().ok();
         let context = attached.map(|response| response.publish_context.into_iter().collect());
         let attaches = context.is_some();
@@ -105,11 +101,18 @@ impl<'a> Deleted<'a> {
         Ok(attaches)
     }
 
-    /// A new volume by its name, which is free again.
+    /// Its name is free: it makes a new volume, which can be used and does not hold what
+    /// was written to this one.
     ///
     /// # Errors
-    /// It is not made.
-    pub async fn makes_way(&self) -> Result<Volume<'a>, Stop> {
+    /// It does not, and when that was.
+    pub async fn makes_way(&self, marker: &Marker, when: &str) -> Checked {
+        let again = async { self.made_again().await?.stage().await?.publish("b").await };
+        let again = again.await.map_err(|stop| stop.is_a_finding(when))?;
+        again.lacks(marker).await
+    }
+
+    async fn made_again(&self) -> Result<Volume<'a>, Stop> {
         let (want, kind, number) = self
             .volume
             .with(|claim| (claim.want.clone(), claim.kind.clone(), claim.number));

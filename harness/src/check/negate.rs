@@ -264,7 +264,6 @@ async fn force(cx: &Cx, volume: &mut VolumeClaim, stayed: &mut [Residue]) {
             residue.entry.then.clone_from(&told);
         }
     }
-    let _ = cx;
     for device in volume.devices.drain(..) {
         let told = cx.session.release(&device).await;
         let object = device_words(&device);

@@ -337,12 +337,19 @@ impl<'a> Volume<'a> {
         self.send_attach(request).await
     }
 
-    async fn send_attach(&self, request: v1::ControllerPublishVolumeRequest) -> Result<(), Stop> {
+    /// Sends this request, whatever the answer: from now on it may be attached.
+    pub(super) async fn ask_attach(
+        &self,
+        request: &v1::ControllerPublishVolumeRequest,
+    ) -> Result<Asked<v1::ControllerPublishVolumeResponse>, Stop> {
         self.with(|claim| claim.may_be_attached = true);
-        let asked = self
-            .cx
-            .ask_patiently::<rpc::ControllerPublishVolume>(&request)
-            .await?;
+        self.cx
+            .ask_patiently::<rpc::ControllerPublishVolume>(request)
+            .await
+    }
+
+    async fn send_attach(&self, request: v1::ControllerPublishVolumeRequest) -> Result<(), Stop> {
+        let asked = self.ask_attach(&request).await?;
         let response = asked.ok_or(self.cx, Step::Attach)?;
         self.with(|claim| claim.attached = Some(response.publish_context.into_iter().collect()));
         Ok(())
