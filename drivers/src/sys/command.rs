@@ -111,6 +111,14 @@ impl Pretend for Ended {
     fn pretend() -> io::Result<Self> {
         Ok(Self::Itself(ExitStatus::default(), String::new()))
     }
+
+    fn refused(&self) -> Option<String> {
+        match self {
+            Self::Itself(status, _) if status.success() => None,
+            Self::Itself(status, said) => Some(format!("{status}: {said}")),
+            Self::Killed(over) => Some(format!("killed: {over:?}")),
+        }
+    }
 }
 
 /// Runs a program in a process group of its own for as long as there is

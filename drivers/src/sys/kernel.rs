@@ -154,6 +154,11 @@ impl Opened {
 pub(crate) trait Pretend: Sized {
     /// Something plausible.
     fn pretend() -> io::Result<Self>;
+
+    /// What went wrong all the same, of a call that came back.
+    fn refused(&self) -> Option<String> {
+        None
+    }
 }
 
 impl Pretend for () {

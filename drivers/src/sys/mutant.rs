@@ -290,9 +290,9 @@ impl Line {
     }
 }
 
-fn came<T, E: Display>(answer: &Result<T, E>) -> String {
+fn came<T: Pretend, E: Display>(answer: &Result<T, E>) -> String {
     match answer {
-        Ok(_) => "ok".to_owned(),
+        Ok(answer) => answer.refused().unwrap_or_else(|| "ok".to_owned()),
         Err(error) => error.to_string(),
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use super::cleaned::{Cleaned, Then, cleaned};
 use super::errand::{pidfd_open, pidfd_signal, readable};
 use super::identity::FileIdentity;
 use super::journal::{self, Entry, Journal, JournalError};
@@ -16,36 +17,12 @@ use super::loops;
 use super::mapped;
 use super::nfs;
 use super::remove::{self, RemoveError};
+use super::thaw::thaw_below;
 use super::unmount::{How, unmount_below, unmount_one};
 use crate::node::{ProcessId, host, mountinfo, process};
 
 /// How long a killed process may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// What was done with one thing that a run had made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cleaned {
-    /// `broken disk`, `process`, `mount`, `NFS server`, `loop device`, `folder`, `volume`,
-    /// `journal`.
-    pub what: &'static str,
-    /// The path, device, or id.
-    pub object: String,
-    /// What became of it.
-    pub then: Then,
-}
-
-/// What became of a thing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Then {
-    /// It is gone.
-    Removed,
-    /// The mount is off the tree, and ends in the kernel with its last user.
-    Detached,
-    /// It is not ours any more, or not ours to remove; it will not be tried again.
-    LeftAlone(String),
-    /// It is ours and could not be removed; the next run tries again.
-    Stuck(String),
-}
 
 /// A run that was killed, with its journal, which is held while this lives.
 #[derive(Debug)]
@@ -82,17 +59,6 @@ pub fn leftovers(base: &Path) -> Result<Vec<Leftover>, JournalError> {
     }
     found.sort_by(|a, b| a.journal.cmp(&b.journal));
     Ok(found)
-}
-
-impl std::fmt::Display for Then {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Removed => f.write_str("removed"),
-            Self::Detached => f.write_str("detached: it ends with its last user"),
-            Self::LeftAlone(why) => write!(f, "left alone: {why}"),
-            Self::Stuck(why) => write!(f, "left: {why}"),
-        }
-    }
 }
 
 impl Leftover {
@@ -243,10 +209,6 @@ fn scratch(path: &Path, dev: u64) -> Vec<Cleaned> {
     }
 }
 
-fn cleaned(what: &'static str, object: String, then: Then) -> Cleaned {
-    Cleaned { what, object, then }
-}
-
 fn show(path: &Path) -> String {
     path.display().to_string()
 }
@@ -297,6 +259,13 @@ fn unmount(entry: &Entry, this_boot: bool, report: &mut Vec<Cleaned>) {
                 }
                 return;
             }
+            // What cannot be asked of the mount table is told below.
+            let frozen = thaw_below(path).unwrap_or_default();
+            report.extend(
+                frozen
+                    .iter()
+                    .map(|point| cleaned("freeze", show(point), Then::Removed)),
+            );
             match unmount_below(path) {
                 Ok(done) => {
                     report.extend(

@@ -30,6 +30,10 @@ pub(super) enum Errand<'a> {
         name: &'a CStr,
         flags: i32,
     },
+    /// `FITHAW` (linux/fs.h) of the file system that is mounted at the folder.
+    Thaw { path: &'a CStr },
+    /// The same of the file system on a device, mounted for it where nobody else sees it.
+    ThawDevice { device: &'a CStr },
     /// Open the file or folder for reading, and keep it open.
     HoldOpen { path: &'a CStr },
     /// Make the folder the working directory, and stay.
@@ -187,6 +191,8 @@ fn run(errand: &Errand<'_>, line: RawFd) -> ! {
             name,
             flags,
         } => (unmount(parent, name, *flags), false),
+        Errand::Thaw { path } => (thaw(path), false),
+        Errand::ThawDevice { device } => (mount_here(device) && thaw(HERE), false),
         Errand::HoldOpen { path } => {
             // SAFETY: the path is a C string.
             (
@@ -250,6 +256,32 @@ fn map(path: &CStr) -> bool {
         );
         at != libc::MAP_FAILED && libc::close(file) == 0
     }
+}
+
+fn thaw(path: &CStr) -> bool {
+    /// `FITHAW`, which is `_IOWR('X', 120, int)`.
+    const FITHAW: libc::c_ulong = nix::request_code_readwrite!(b'X', 120, size_of::<libc::c_int>());
+    let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+    let mut nothing: libc::c_int = 0;
+    // SAFETY: the path is a C string, and the number, which is not used, is ours.
+    unsafe {
+        let root = libc::open(path.as_ptr(), flags);
+        root >= 0 && libc::ioctl(root, FITHAW, &raw mut nothing) == 0
+    }
+}
+
+/// A folder that every machine has.
+const HERE: &CStr = c"/proc";
+
+/// Mounts a device in a namespace that ends with the child. A file system that is
+/// still alive is the same one again.
+fn mount_here(device: &CStr) -> bool {
+    let mount = |fs_type: &CStr| {
+        let none = std::ptr::null();
+        // SAFETY: all are C strings but for the options, of which there are none.
+        unsafe { libc::mount(device.as_ptr(), HERE.as_ptr(), fs_type.as_ptr(), 0, none) == 0 }
+    };
+    leave_namespace() && [c"ext4", c"xfs", c"btrfs"].into_iter().any(mount)
 }
 
 fn leave_namespace() -> bool {

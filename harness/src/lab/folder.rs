@@ -6,7 +6,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::clean::{Cleaned, Leftover};
+use super::clean::Leftover;
+use super::cleaned::Cleaned;
 use super::identity::FileIdentity;
 use super::journal::{Entry, Journal, JournalError};
 use super::random::random_hex;

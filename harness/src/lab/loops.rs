@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use linux_raw_sys::loop_device::{LOOP_CLR_FD, LOOP_GET_STATUS64, loop_info64};
 use nix::errno::Errno;
 
-use super::clean::Then;
+use super::cleaned::Then;
 use super::identity::FileIdentity;
 use super::journal::Entry;
-use super::mapped;
+use super::{mapped, thaw};
 use crate::node::block::BLKGETDISKSEQ;
 use crate::node::{self, LoopDevice};
 
@@ -39,6 +39,10 @@ pub(super) fn let_go(number: u32, diskseq: u64, file: FileIdentity) -> Option<Th
         Err(errno) => return Some(Then::Stuck(errno.desc().into())),
     }
     let until = Instant::now() + PATIENCE;
+    if matches!(is_that(number, diskseq), Ok(Some(true))) {
+        // Whoever froze it did not live to thaw it.
+        thaw::thaw_device(Path::new(&format!("/dev/loop{number}")));
+    }
     loop {
         match is_that(number, diskseq) {
             Ok(Some(true)) if Instant::now() > until => {

@@ -1,6 +1,7 @@
 //! What do we make? Each thing made knows how to go away.
 
 mod clean;
+mod cleaned;
 mod cover;
 mod disk;
 mod driver;
@@ -22,10 +23,12 @@ mod remove;
 mod scratch;
 mod stranger;
 mod tail;
+mod thaw;
 mod tools;
 mod unmount;
 
-pub use clean::{Cleaned, Leftover, Then, leftovers};
+pub use clean::{Leftover, leftovers};
+pub use cleaned::{Cleaned, Then};
 pub use cover::{cover, uncover};
 pub use disk::{Disk, Mood};
 pub use driver::{DriverCommand, DriverError, DriverProcess, Exited, Frozen, Output, Stopped};

@@ -214,6 +214,14 @@ fn built_in(folder: &Path) -> Tried {
             .status()?
             .success()
     );
+    // A driver that is killed in the midst of a snapshot.
+    assert!(
+        Command::new("fsfreeze")
+            .arg("-f")
+            .arg(&at)
+            .status()?
+            .success()
+    );
     fs::write(folder.join("number"), number.to_string())?;
     wait_for_death()
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use super::dmsetup;
 use super::table::Table;
-use crate::lab::clean::Then;
+use crate::lab::cleaned::Then;
 use crate::lab::journal::Entry;
 use crate::node::{LoopDevice, MappedDevice};
 
