@@ -62,9 +62,15 @@ struct Args {
     /// no survivor yet
     #[arg(long)]
     own_only: bool,
+    /// Run those that are listed as equivalent together, so many in one driver
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    together: usize,
     /// The driver that is mutated; that of NFS where the kernel has it (ci/vm/run)
     #[arg(long, value_name = "DRIVER", default_value = "loop", value_parser = kind)]
     driver: Kind,
+    /// One more argument for the driver, such as --stage for that of NFS
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+    driver_arg: Vec<String>,
     /// Another build of the command
     #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_csi-conformance"))]
     program: PathBuf,
@@ -102,6 +108,7 @@ fn all(args: &Args) -> Result<ExitCode, String> {
     let suite = Suite {
         program: args.program.clone(),
         driver: args.driver,
+        driver_args: args.driver_arg.clone(),
         skip: args.skip.clone(),
         own_only: args.own_only,
     };
@@ -131,25 +138,29 @@ fn all(args: &Args) -> Result<ExitCode, String> {
         (Honest::of(suite), named.map_err(|error| error.to_string())?)
     };
     mutants.retain(|mutant| args.rpc.is_empty() || args.rpc.contains(&mutant.rpc));
-    // Where the time is short, those that are listed can wait, and calls that fail aloud.
-    mutants.sort_by_key(|mutant| {
-        (
-            equivalent::reason(args.driver, &mutant.name()).is_some(),
-            mutant.is_loud(),
-        )
-    });
+    // Where the time is short, calls that fail aloud can wait, and those that are listed.
+    mutants.sort_by_key(Mutant::is_loud);
     if args.list {
         for mutant in &mutants {
             println!("{}", mutant.name());
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let came = run_all(args, &honest, &mutants);
-    Ok(score::tell(args.driver, &came, mutants.len()))
+    let is_listed = |mutant: &Mutant| equivalent::reason(args.driver, &mutant.name()).is_some();
+    let all = mutants.len();
+    let batches = mutants::batches(mutants, args.together, is_listed);
+    let came = run_all(args, &honest, &batches, all);
+    Ok(score::tell(args.driver, &came, all))
 }
 
-/// Runs mutants side by side, in their order, until all are done or the time is up.
-fn run_all(args: &Args, honest: &Honest, mutants: &[Mutant]) -> Vec<(Mutant, Came)> {
+/// Runs batches of mutants side by side, in their order, until all are done or the time
+/// is up.
+fn run_all(
+    args: &Args,
+    honest: &Honest,
+    batches: &[Vec<Mutant>],
+    all: usize,
+) -> Vec<(Mutant, Came)> {
     let began = Instant::now();
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::new());
@@ -158,13 +169,15 @@ fn run_all(args: &Args, honest: &Honest, mutants: &[Mutant]) -> Vec<(Mutant, Cam
             scope.spawn(|| {
                 while args.budget.is_none_or(|budget| began.elapsed() < budget) {
                     let number = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(mutant) = mutants.get(number) else {
+                    let Some(batch) = batches.get(number) else {
                         return;
                     };
-                    let came = run::mutant(mutant, honest);
-                    eprintln!("{}/{} {}: {came}", number + 1, mutants.len(), mutant.name());
+                    let came = run::together(batch, honest);
                     let mut done = done.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-                    done.push((number, mutant.clone(), came));
+                    for (mutant, came) in batch.iter().zip(came) {
+                        done.push((number, mutant.clone(), came.clone()));
+                        eprintln!("{}/{all} {}: {came}", done.len(), mutant.name());
+                    }
                 }
             });
         }

@@ -33,6 +33,18 @@ impl Mutant {
         mutations.chain(defects).collect::<Vec<_>>().join(" + ")
     }
 
+    /// Whether one driver cannot be both.
+    fn meets(&self, other: &Self) -> bool {
+        let places = |mutant: &Self| -> Vec<_> {
+            let places = mutant.mutations.iter();
+            places.map(|one| (one.call, one.number)).collect()
+        };
+        self.rpc != other.rpc
+            || places(self)
+                .iter()
+                .any(|place| places(other).contains(place))
+    }
+
     /// Whether it fails, and hides nothing.
     pub(crate) fn is_loud(&self) -> bool {
         self.mutations
@@ -46,6 +58,31 @@ impl Mutant {
             .iter()
             .any(|mutation| mutation.how == How::Late)
     }
+}
+
+/// Puts the mutants that `is_joined` together, as many as `most` in one driver: of one
+/// RPC, and no two that bend the same call. All others come first, each by itself.
+pub(crate) fn batches(
+    mutants: Vec<Mutant>,
+    most: usize,
+    is_joined: impl Fn(&Mutant) -> bool,
+) -> Vec<Vec<Mutant>> {
+    let (joined, single): (Vec<_>, Vec<_>) = mutants.into_iter().partition(is_joined);
+    let mut batches: Vec<Vec<Mutant>> = Vec::new();
+    for mutant in joined {
+        let room = batches
+            .iter_mut()
+            .find(|batch| batch.len() < most && batch.iter().all(|other| !mutant.meets(other)));
+        match room {
+            Some(batch) => batch.push(mutant),
+            None => batches.push(vec![mutant]),
+        }
+    }
+    single
+        .into_iter()
+        .map(|one| vec![one])
+        .chain(batches)
+        .collect()
 }
 
 /// The highest number of each call in each RPC.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use csi_drivers::mutation::Call;
 use csi_harness::node::loops;
 
-use crate::mutants::Calls;
+use crate::mutants::{Calls, Mutant};
 use crate::run::Suite;
 
 /// One line of a trace.
@@ -18,6 +18,18 @@ pub(crate) struct Traced {
     number: u32,
     pub(crate) how: String,
     pub(crate) came: String,
+}
+
+impl Traced {
+    /// Whether it is one of the calls that this mutant makes wrong.
+    pub(crate) fn is_made_by(&self, mutant: &Mutant) -> bool {
+        mutant.mutations.iter().any(|mutation| {
+            mutation.how.name() == self.how
+                && mutation.call.name() == self.call
+                && mutation.number.is_none_or(|number| number == self.number)
+                && mutation.rpc.as_ref().is_none_or(|rpc| *rpc == self.rpc)
+        })
+    }
 }
 
 /// The folder of one run.
@@ -73,6 +85,12 @@ impl Place {
                 self.trace_file().display()
             ))
             .args(suite.skip.iter().flat_map(|skip| ["--skip", skip]))
+            .args(
+                suite
+                    .driver_args
+                    .iter()
+                    .map(|arg| format!("--driver-arg={arg}")),
+            )
             .args(filters);
         command
     }

@@ -10,7 +10,7 @@ use csi_drivers::defect::Kind;
 use crate::equivalent::reason;
 use crate::follow::follow;
 use crate::mutants::{Calls, Mutant, concerned, file_systems};
-use crate::place::Place;
+use crate::place::{Place, Traced};
 
 /// What runs against every mutant.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub(crate) struct Suite {
     pub(crate) program: PathBuf,
     /// The driver that is mutated.
     pub(crate) driver: Kind,
+    /// What the driver is started with besides.
+    pub(crate) driver_args: Vec<String>,
     /// Checks with one of these in their id do not run.
     pub(crate) skip: Vec<String>,
     /// What concerns the RPC runs, and never everything.
@@ -30,6 +32,7 @@ impl Default for Suite {
         Self {
             program: env!("CARGO_BIN_EXE_csi-conformance").into(),
             driver: Kind::Loop,
+            driver_args: Vec::new(),
             skip: Vec::new(),
             own_only: false,
         }
@@ -117,6 +120,25 @@ pub(crate) fn honest(suite: Suite, filters: &[&str]) -> Result<Honest, String> {
     })
 }
 
+/// Runs several of one RPC in one driver: what nobody tells from the honest driver is
+/// seen for all of them at once. Where that driver is found out, each runs by itself.
+///
+/// One might hide another; they are for those of which it is known that nobody can tell.
+pub(crate) fn together(mutants: &[Mutant], honest: &Honest) -> Vec<Came> {
+    let by_itself = |_| mutants.iter().map(|one| mutant(one, honest)).collect();
+    let [first, _, ..] = mutants else {
+        return by_itself(());
+    };
+    let (own, file_systems) = (
+        concerned(&first.rpc),
+        file_systems(honest.suite.driver, &first.rpc),
+    );
+    match run_each(mutants, own, file_systems, honest) {
+        Ok(came) if !came.iter().any(|came| matches!(came, Came::Killed(_))) => came,
+        _ => by_itself(()),
+    }
+}
+
 /// Runs what concerns a mutant against it, with no more file systems than it takes, and then everything,
 /// until a check finds fault with it. Of one that is listed as equivalent, what
 /// concerns it will do.
@@ -139,18 +161,32 @@ pub(crate) fn run(
     config: &str,
     honest: &Honest,
 ) -> Result<Came, String> {
+    let came = run_each(std::slice::from_ref(mutant), filters, config, honest)?;
+    came.into_iter()
+        .next()
+        .ok_or_else(|| "nothing was run".to_owned())
+}
+
+/// The same of several in one driver; a finding is one for each of them.
+fn run_each(
+    mutants: &[Mutant],
+    filters: &[&str],
+    config: &str,
+    honest: &Honest,
+) -> Result<Vec<Came>, String> {
     let place = Place::new()?;
-    let quiet = Duration::from_millis(if mutant.is_late() { 2000 } else { 300 });
+    let is_late = mutants.iter().any(Mutant::is_late);
+    let quiet = Duration::from_millis(if is_late { 2000 } else { 300 });
     let mut command = place.command(&honest.suite, filters, quiet);
     if !config.is_empty() {
         let file = place.base.join("config.yaml");
         std::fs::write(&file, config).map_err(|error| format!("{}: {error}", file.display()))?;
         command.arg("--config").arg(file);
     }
-    for mutation in &mutant.mutations {
+    for mutation in mutants.iter().flat_map(|mutant| &mutant.mutations) {
         command.arg(format!("--driver-arg=--mutate={mutation}"));
     }
-    for defect in &mutant.defects {
+    for defect in mutants.iter().flat_map(|mutant| &mutant.defects) {
         command.arg(format!("--defect={defect}"));
     }
     let is_found = |line: &str| red(line).is_some_and(|(id, _)| !honest.red.contains(id));
@@ -160,18 +196,23 @@ pub(crate) fn run(
         place.detach()?;
     }
     place.left_nothing()?;
+    let each = |came| mutants.iter().map(|_| Came::clone(came)).collect();
     if let Some(line) = found {
-        return Ok(Came::Killed(line.clone()));
+        return Ok(each(&Came::Killed(line.clone())));
     }
     if let Some(panicked) = ended.said.iter().find(|line| line.contains("panicked")) {
         return Err(format!("the harness panicked: {panicked}"));
     }
     match ended.status.code() {
-        Some(0..=2) => Ok(survived(mutant, &place)),
+        Some(0..=2) => {
+            let trace = place.trace();
+            Ok(mutants.iter().map(|one| survived(one, &trace)).collect())
+        }
         // No driver, no deception.
-        Some(3) if ended.said.iter().any(|line| line.contains("driver")) => Ok(Came::Killed(
-            format!("it does not start: {}", ended.said.join("; ")),
-        )),
+        Some(3) if ended.said.iter().any(|line| line.contains("driver")) => {
+            let why = format!("it does not start: {}", ended.said.join("; "));
+            Ok(each(&Came::Killed(why)))
+        }
         _ => {
             let last = ended.said.iter().rev().take(5).rev();
             let last: Vec<_> = last.map(String::as_str).collect();
@@ -181,20 +222,17 @@ pub(crate) fn run(
 }
 
 /// What a mutant did, of which no check told.
-fn survived(mutant: &Mutant, place: &Place) -> Came {
+fn survived(mutant: &Mutant, trace: &[Traced]) -> Came {
     let mut effects = BTreeMap::new();
     let mut refused = BTreeMap::new();
-    for line in place.trace() {
-        if line.how == "-" {
-            continue;
-        }
+    for line in trace.iter().filter(|line| line.is_made_by(mutant)) {
         let is_nothing = line.how == "twice" && line.came != "ok";
         let into = if is_nothing {
             &mut refused
         } else {
             &mut effects
         };
-        *into.entry(line.came).or_insert(0_usize) += 1;
+        *into.entry(line.came.clone()).or_insert(0_usize) += 1;
     }
     if !effects.is_empty() || !mutant.defects.is_empty() {
         return Came::Survived(effects);
