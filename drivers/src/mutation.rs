@@ -307,8 +307,10 @@ fn parse(text: &str) -> Result<Mutation, String> {
 
 /// Lets this process go wrong in these ways from now on, and write a line for each
 /// call to the kernel to the end of a file: RPC, volume, call, number of such calls
-/// in that RPC so far, object, what went wrong (`-`: nothing), what came of it;
-/// with tabs between them. To be called once, before a driver is served.
+/// in that RPC so far, object, what went wrong (`-`: nothing), what came of it, and,
+/// where nothing is to go wrong, whether another volume's object was known that it could
+/// have been made on (`wrong-target`, `wrong-source`, `both`, `-`); with tabs between
+/// them. To be called once, before a driver is served.
 ///
 /// # Errors
 ///

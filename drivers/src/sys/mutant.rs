@@ -85,7 +85,11 @@ impl Kernel for Mutant {
         make: impl Fn(&On) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E> {
         let place = rpc::count(call);
-        let line = Line::of(self, &place, call, &on);
+        let mut line = Line::of(self, &place, call, &on);
+        // The honest driver's trace is what mutants are made from.
+        if self.mutations.is_empty() && self.trace.is_some() {
+            line.others = self.others(call, &place, &on);
+        }
         let bends = |mutation: &&Mutation| mutation.bends(place.rpc, call, place.number);
         let how = self.mutations.iter().find(bends).map(|found| found.how);
         let answer = match how {
@@ -165,6 +169,17 @@ impl Mutant {
                 line.write(name, &format!("{}: {}", wrong.at.display(), came(&answer)));
                 answer
             }
+        }
+    }
+
+    /// Where another volume's object could stand for one of this call's.
+    fn others(&self, call: Call, place: &Place, on: &On) -> &'static str {
+        let is_known = |path| self.other(call, place, path).is_some();
+        match (is_known(&on.at), on.from.as_deref().is_some_and(is_known)) {
+            (false, false) => "-",
+            (true, false) => How::WrongTarget.name(),
+            (false, true) => How::WrongSource.name(),
+            (true, true) => "both",
         }
     }
 
@@ -265,6 +280,7 @@ impl Identities {
 struct Line {
     trace: Option<Arc<Mutex<File>>>,
     text: String,
+    others: &'static str,
 }
 
 impl Line {
@@ -275,6 +291,7 @@ impl Line {
         Self {
             trace: mutant.trace.clone(),
             text,
+            others: "-",
         }
     }
 
@@ -283,7 +300,7 @@ impl Line {
             return;
         };
         let came = came.replace(['\n', '\t'], " ");
-        let line = format!("{}\t{how}\t{came}\n", self.text);
+        let line = format!("{}\t{how}\t{came}\t{}\n", self.text, self.others);
         let mut file = trace.lock().unwrap_or_else(PoisonError::into_inner);
         // Nobody waits for these lines; a disk that is full must not end a driver.
         let _ = file.write_all(line.as_bytes());

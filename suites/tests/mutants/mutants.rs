@@ -85,19 +85,31 @@ pub(crate) fn batches(
         .collect()
 }
 
-/// The highest number of each call in each RPC.
-pub(crate) type Calls = BTreeMap<(String, Call), u32>;
+/// Another volume's object was there, at some time, that a call could be made on.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Others {
+    pub(crate) target: bool,
+    pub(crate) source: bool,
+}
 
-/// Every call that the honest driver made, gone wrong in every way.
+/// Each call that was made: its RPC, which it is, the how-manieth of its kind there.
+pub(crate) type Calls = BTreeMap<(String, Call, u32), Others>;
+
+/// Every call that the honest driver made, gone wrong in every way that there is.
 pub(crate) fn of(calls: &Calls) -> Vec<Mutant> {
     let mut mutants = Vec::new();
-    for ((rpc, call), most) in calls {
-        for number in 1..=*most {
-            for how in call.hows() {
+    for ((rpc, call, number), others) in calls {
+        for how in call.hows() {
+            let is_possible = match how {
+                How::WrongTarget => others.target,
+                How::WrongSource => others.source,
+                _ => true,
+            };
+            if is_possible {
                 mutants.push(Mutant::of(Mutation {
                     rpc: Some(rpc.clone()),
                     call: *call,
-                    number: Some(number),
+                    number: Some(*number),
                     how: *how,
                 }));
             }

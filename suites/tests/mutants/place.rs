@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use csi_drivers::mutation::Call;
+use csi_drivers::mutation::{Call, How};
 use csi_harness::node::loops;
 
 use crate::mutants::{Calls, Mutant};
@@ -18,6 +18,7 @@ pub(crate) struct Traced {
     number: u32,
     pub(crate) how: String,
     pub(crate) came: String,
+    others: String,
 }
 
 impl Traced {
@@ -100,7 +101,7 @@ impl Place {
         text.lines()
             .filter_map(|line| {
                 let fields: Vec<_> = line.split('\t').collect();
-                let [rpc, _, call, number, _, how, came] = fields.as_slice() else {
+                let [rpc, _, call, number, _, how, came, others] = fields.as_slice() else {
                     return None;
                 };
                 Some(Traced {
@@ -109,6 +110,7 @@ impl Place {
                     number: number.parse().ok()?,
                     how: (*how).to_owned(),
                     came: (*came).to_owned(),
+                    others: (*others).to_owned(),
                 })
             })
             .collect()
@@ -119,8 +121,10 @@ impl Place {
         for line in self.trace() {
             let known = Call::ALL.iter().find(|call| call.name() == line.call);
             if let Some(call) = known {
-                let most = calls.entry((line.rpc, *call)).or_default();
-                *most = line.number.max(*most);
+                let made = calls.entry((line.rpc, *call, line.number)).or_default();
+                let is_both = line.others == "both";
+                made.target |= is_both || line.others == How::WrongTarget.name();
+                made.source |= is_both || line.others == How::WrongSource.name();
             }
         }
         calls

@@ -18,6 +18,10 @@ const ALL: &[Reason] = &[
          and no check can take that away",
     ),
     (
+        "*:mkdir|rmdir|unlink|rename:*=twice",
+        "the kernel refuses the second: what it makes is there, and what it takes is gone",
+    ),
+    (
         "*:truncate|loop-capacity|growfs|fsck:*=twice",
         "what has the size already, or is clean already, stays as it is",
     ),
