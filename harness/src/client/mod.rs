@@ -9,6 +9,7 @@ mod connect;
 mod history;
 mod record;
 mod reply;
+mod secrets;
 
 pub use connect::{Connection, NoConnection};
 pub use history::{Death, Excuse, History, InFlight, Missed};
@@ -20,7 +21,8 @@ use csi_proto::describe;
 use csi_proto::rpc::Rpc;
 use http::uri::PathAndQuery;
 use prost::Message as _;
-use std::collections::BTreeMap;
+use secrets::Secrets;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -51,7 +53,7 @@ pub struct Client {
     deadlines: Arc<Deadlines>,
     history: Arc<History>,
     /// The values that must not come back.
-    secrets: Arc<Vec<String>>,
+    secrets: Arc<Secrets>,
 }
 
 impl Client {
@@ -69,8 +71,14 @@ impl Client {
             node,
             deadlines: Arc::new(deadlines),
             history,
-            secrets: Arc::new(secrets),
+            secrets: Arc::new(Secrets::new(secrets)),
         }
+    }
+
+    /// Secrets that are none to whoever reads: they stand in what is sent for all to see,
+    /// or the driver says them of itself.
+    pub fn open_secrets(&self) -> BTreeSet<String> {
+        self.secrets.open()
     }
 
     /// What was called in this run, and what came of it.
@@ -183,6 +191,7 @@ impl Client {
         let deadline = given.wait;
         let sent = request.encode_to_vec();
         let masked = describe::to_json(R::REQUEST, &sent).unwrap_or_default();
+        self.secrets.sent(&sent, &masked);
         let (n, at_ms) = self.history.begin(R::NAME, check, given.excuse);
         let began = Instant::now();
         let got = match endpoint {
@@ -219,7 +228,7 @@ impl Client {
             message: given.message(&answer),
             response,
         };
-        if self.secrets.iter().any(|secret| echoes(&record, secret)) {
+        if self.secrets.come_back(&record.message, &record.response) {
             self.history.leaked(&record);
         }
         self.history.end(&record, &answer.erase());
@@ -292,21 +301,6 @@ impl Given {
             answer => answer.message(),
         }
     }
-}
-
-/// Whether an answer holds a secret, as it is or as it stands within quotes.
-/// Short values stand in many an answer by chance.
-fn echoes(record: &CallRecord, secret: &str) -> bool {
-    const SHORTEST: usize = 8;
-    if secret.len() < SHORTEST {
-        return false;
-    }
-    let quoted = serde_json::Value::from(secret).to_string();
-    let within = quoted.strip_prefix('"').unwrap_or(&quoted);
-    let within = within.strip_suffix('"').unwrap_or(within);
-    record.message.contains(secret)
-        || record.message.contains(within)
-        || record.response.to_string().contains(within)
 }
 
 fn read_response<R: Rpc>(bytes: &[u8]) -> (Answer<R::Response>, serde_json::Value) {

@@ -27,6 +27,7 @@ pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
         world.trial("secrets::in_a_context", in_a_context),
         world.trial("secrets::with_a_quote_in_a_context", quoted),
         world.trial("secrets::nowhere", nowhere),
+        world.trial("secrets::a_word_of_the_paths", in_the_paths),
     ]
 }
 
@@ -117,4 +118,25 @@ fn nowhere(place: &Place) -> Tested {
     let said = place.against(driver, CONFIG)?;
     said.nothing_fails()?;
     hidden(&said)
+}
+
+/// The user that some drivers log in as is called `kubernetes`, and so is a folder above
+/// each target.
+fn in_the_paths(place: &Place) -> Tested {
+    let driver = Folders::creating(&place.volumes()).but(|call| {
+        let request: v1::NodePublishVolumeRequest = match call.method.as_str() {
+            "NodePublishVolume" => read(call).ok()?,
+            _ => return None,
+        };
+        let words = format!("no volume_capability for {}", request.target_path);
+        (request.volume_capability.is_none()).then_some(Answer::Refuse(INVALID_ARGUMENT, words))
+    });
+    let said = place.against(
+        driver,
+        "secrets: {all: {userID: kubernetes}}
+checks: {only: [node-publish, driver]}
+volume: {access_types: [mount]}",
+    )?;
+    said.nothing_fails()?;
+    said.passes("node-publish.capability-is-required")
 }
