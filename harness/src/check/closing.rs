@@ -121,7 +121,8 @@ impl Session {
         for mount in self.mounts_left() {
             stayed.push((None, entry("mount", mount, "removed by force".to_owned())));
         }
-        for (_, entry) in &stayed {
+        // What nobody could be asked to take back is no finding of its own.
+        for (_, entry) in stayed.iter().filter(|_| !gone) {
             self.remember_left(format!("{} {}", entry.what, entry.object));
         }
         for folder in self.layout.owned() {

@@ -74,17 +74,19 @@ impl Cx {
         }
         // So that the run can go on, as an administrator would have it.
         let removed = self.session.our_driver()?.lock().await.remove_socket();
-        let then = match removed {
-            Ok(()) if self.session.start_again().await.is_ok() => {
-                "; with its socket's file removed, it does"
-            }
-            _ => "",
+        let is_back = removed.is_ok() && self.session.start_again().await.is_ok();
+        let then = match is_back {
+            true => "; with its socket's file removed, it does",
+            false => "",
         };
         let why = format!(
             "after SIGKILL the driver was started {} times at the same socket, and does not come back: {said}{then}",
             PAUSES.len()
         );
         self.session.remember_stays_away(&why);
+        if !is_back {
+            self.session.history().stays_away(why.clone());
+        }
         // After what this check did before, it does not; after nothing, it did.
         Err(
             match self.session.has_worked(Step::ComesBack, Access::Mount) {

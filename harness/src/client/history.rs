@@ -50,6 +50,8 @@ pub struct Death {
     pub how: String,
     /// The calls that were in flight.
     pub suspects: Vec<CallRecord>,
+    /// We killed it, and it does not come back: no call ended it.
+    pub by_us: bool,
 }
 
 /// The record of a run's calls; shared by all that call.
@@ -176,13 +178,30 @@ impl History {
     /// Writes down that the driver died, with the calls that broke since the
     /// last death.
     pub fn died(&self, how: String) {
+        // What we killed, and has not come back since, does not die again.
+        let is_away = self.lock().deaths.last().is_some_and(|death| death.by_us);
+        if !is_away {
+            self.note_death(how, false);
+        }
+    }
+
+    /// Writes down that the driver, which we killed, does not come back.
+    pub fn stays_away(&self, why: String) {
+        self.note_death(why, true);
+    }
+
+    fn note_death(&self, how: String, by_us: bool) {
         let mut inner = self.lock();
         let broken = std::mem::take(&mut inner.broken);
         // A call that found nobody listening came after the death, and one
         // without a check is our own look whether it is there.
         let cut = |call: &&CallRecord| call.code == "broken" && !call.check.is_empty();
         let suspects = broken.iter().filter(cut).cloned().collect();
-        inner.deaths.push(Death { how, suspects });
+        inner.deaths.push(Death {
+            how,
+            suspects,
+            by_us,
+        });
     }
 
     /// Whether the driver died or left a call unanswered.

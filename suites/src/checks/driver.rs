@@ -124,6 +124,9 @@ async fn stays_alive(cx: &Cx) -> Checked {
     for call in &death.suspects {
         cx.call(call);
     }
+    if death.by_us {
+        return Err(Stop::fail(death.how.clone()));
+    }
     let during = match death.suspects.as_slice() {
         [] => "between calls".to_owned(),
         [call] => format!("in {}", named(call)),

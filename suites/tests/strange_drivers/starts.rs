@@ -26,6 +26,7 @@ pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
         world.trial("starts::two_sockets_that_come_apart", two_that_come_apart),
         world.trial("starts::not_ready_when_we_come", not_ready_yet),
         world.trial("starts::the_authority_is_localhost", authority),
+        world.trial("starts::not_again_after_some_time", not_again),
     ]
 }
 
@@ -49,6 +50,11 @@ fn serve(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     let [volumes, sockets @ ..] = arguments else {
         return Err("no volumes".into());
     };
+    if let [started, socket] = sockets
+        && socket == ONCE_MORE
+    {
+        return serve_twice(Path::new(volumes), Path::new(started));
+    }
     let folders = Folders::creating(Path::new(volumes));
     let mut servers = Vec::new();
     for socket in sockets.iter().map(PathBuf::from) {
@@ -61,6 +67,41 @@ fn serve(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     loop {
         std::thread::park();
     }
+}
+
+/// The last argument of a driver that starts twice, and no more.
+const ONCE_MORE: &str = "once-more";
+
+fn serve_twice(volumes: &Path, socket: &Path) -> Result<(), Box<dyn Error>> {
+    let starts = volumes.with_file_name("starts");
+    let so_far = std::fs::read(&starts).map_or(0, |starts| starts.len());
+    if so_far == 2 {
+        return Err("the list of volumes cannot be read".into());
+    }
+    std::fs::write(&starts, vec![b'.'; so_far + 1])?;
+    // Whoever was killed leaves it.
+    let _ = std::fs::remove_file(socket);
+    let _server = Server::start(socket, Folders::creating(volumes).honest())?;
+    loop {
+        std::thread::park();
+    }
+}
+
+/// What we killed, and does not come back, did not die by itself; and nobody could ask
+/// it to delete what served many checks.
+fn not_again(place: &Place) -> Tested {
+    let config = command(place, &format!("'${{socket}}', {ONCE_MORE}"))?.replace(
+        FEW,
+        "checks: {only: [node-publish.target-is-mounted, driver-restart, driver.stays, driver.leaves]}
+volume: {access_types: [mount]}
+allow: [restart]",
+    );
+    let said = place.run(&[], &config)?;
+    let told = &said.check("driver.stays-alive")?.message;
+    if !told.starts_with("after SIGKILL") || !told.contains("cannot be read") {
+        return Err(format!("who killed it? {told}: {}", said.told()).into());
+    }
+    said.passes("driver.leaves-nothing")
 }
 
 /// Not ready until a while from now.
