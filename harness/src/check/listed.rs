@@ -60,6 +60,33 @@ impl Cx {
         )))
     }
 
+    /// All that the driver lists, in pages of so many entries, from the first to the last:
+    /// with the same `max_entries` for each, since a token may well be the number of a page.
+    /// Ends where the pages begin anew.
+    ///
+    /// # Errors
+    /// A page holds more, it was refused, or no answer.
+    pub async fn list_in_pages(&self, entries: usize) -> Result<Vec<Entry>, Stop> {
+        let max_entries = i32::try_from(entries).unwrap_or(i32::MAX);
+        let (mut all, mut token) = (Vec::<Entry>::new(), String::new());
+        for _ in 0..MOST_PAGES {
+            let page = self.list_page(max_entries, token).await?.ok()?;
+            if page.entries.len() > entries {
+                return Err(Stop::fail(format!(
+                    "max_entries is {entries}, and there are {} entries",
+                    page.entries.len()
+                )));
+            }
+            let anew = page.entries.iter().any(|entry| all.contains(entry));
+            all.extend(page.entries);
+            token = page.next_token;
+            if token.is_empty() || anew {
+                break;
+            }
+        }
+        Ok(all)
+    }
+
     /// One page of at most so many entries; 0: as many as the driver likes.
     ///
     /// # Errors
