@@ -268,6 +268,18 @@ impl<'a> Volume<'a> {
         })
     }
 
+    /// The same, of a volume that is larger than its file system: there are drivers that
+    /// let it grow where they mount it.
+    ///
+    /// # Errors
+    /// A step failed; the host cannot grow this file system.
+    pub async fn comes_up_larger(&self, name: &str) -> Result<Published<'a>, Stop> {
+        match self.comes_up(name).await {
+            Err(refused @ Stop::Fail(_)) => self.grows_without_help().and(Err(refused)),
+            other => other,
+        }
+    }
+
     /// ext4 grows while it is mounted only for a process with `CAP_SYS_RESOURCE`:
     /// where the host gives none, a driver that grows it so cannot be judged.
     pub fn grows_without_help(&self) -> Checked {

@@ -246,7 +246,7 @@ async fn retry_grows(cx: &Cx) -> Checked {
     }
     cx.fact("failed", called.clone());
     let first = first.code();
-    let after = copy.comes_up("a").await?.size().await?;
+    let after = copy.comes_up_larger("a").await?.size().await?;
     if after <= before + before / 2 {
         return Err(Stop::fail(format!(
             "{called} failed once, and NodeStageVolume answered {first}; repeated, it answered OK, and the file \

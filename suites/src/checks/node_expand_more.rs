@@ -37,7 +37,7 @@ async fn offline(cx: &Cx) -> Checked {
     volume.detach().await?;
     let size = volume.twice();
     let on_node = volume.grow_controllers_part(size).await?;
-    let target = volume.comes_up("b").await?;
+    let target = volume.comes_up_larger("b").await?;
     if on_node {
         volume.grow_nodes_part(&target, size).await?;
     }
