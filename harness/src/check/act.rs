@@ -367,7 +367,9 @@ impl<'a> Subject<'a> {
         match (self.act, &self.staged, &self.published) {
             (Act::Attach, ..) => self.volume.with(|claim| claim.may_be_attached = true),
             (Act::Stage, Some(staged), _) => staged.claims_stage(),
-            (Act::Publish, _, Some(published)) => published.staged.claims_target(&published.target),
+            (Act::Publish, _, Some(published)) => {
+                published.staged.claims_target(&published.target);
+            }
             _ => {}
         }
     }

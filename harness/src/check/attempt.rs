@@ -103,11 +103,14 @@ impl<'a> Volume<'a> {
             }
         }
         see::mounts_at(cx, &published.target, "before").await?;
-        staged.claims_target(&published.target);
+        let is_new = staged.claims_target(&published.target);
         let asked = cx
             .ask_into_fault_for::<rpc::NodePublishVolume>(&published.request, limit)
             .await?;
-        Ok(attempt(Said::of(&asked, "NodePublishVolume"), true).await)
+        let said = Said::of(&asked, "NodePublishVolume");
+        let refused = matches!(said, Said::Refused(_));
+        staged.is_owed(&published.target, is_new, refused);
+        Ok(attempt(said, true).await)
     }
 }
 

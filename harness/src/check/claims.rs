@@ -54,6 +54,9 @@ pub struct VolumeClaim {
     pub published: Vec<OurPath>,
     /// Every target path that was ever asked for.
     pub targets: Vec<OurPath>,
+    /// Those of them whose folder nobody is owed: nothing but a refusal was answered for
+    /// it, or we took its mount away. A kubelet removes it.
+    pub not_owed: Vec<OurPath>,
     /// Loop devices that first appeared when it was staged or published.
     pub devices: Vec<LoopDevice>,
     /// Block devices that it was mounted from or shown as, of whatever kind.
@@ -68,6 +71,8 @@ pub struct VolumeClaim {
     pub disk: Option<Arc<OurDisk>>,
     /// We did harm to its disk or file system: it serves no other check.
     pub harmed: bool,
+    /// It was published once: whatever the driver makes on a new volume is made.
+    pub was_up: bool,
     /// Its place among the user's static volumes, to be given back.
     pub given: Option<usize>,
 }
@@ -88,6 +93,7 @@ impl VolumeClaim {
             staged: Vec::new(),
             published: Vec::new(),
             targets: Vec::new(),
+            not_owed: Vec::new(),
             devices: Vec::new(),
             disks: Vec::new(),
             loops_before: None,
@@ -95,6 +101,7 @@ impl VolumeClaim {
             readonly: false,
             disk: None,
             harmed: false,
+            was_up: false,
             given: None,
         }
     }
@@ -117,5 +124,51 @@ impl Claims {
     /// The volume of this handle.
     pub fn of(&mut self, handle: usize) -> &mut VolumeClaim {
         &mut self.volumes[handle]
+    }
+}
+
+/// Whether there are disks, and none of them is made from a file (loop) or mapped from
+/// other disks (device-mapper) of this node.
+pub(super) fn are_no_ones_here(disks: &[BlockDevice]) -> bool {
+    let is_made_here = |disk: &BlockDevice| disk.on_loop.is_some() || disk.name.starts_with("dm-");
+    !disks.is_empty() && !disks.iter().any(is_made_here)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::are_no_ones_here;
+    use crate::node::{BlockDevice, DiskId, LoopDevice};
+
+    fn disk(name: &str, on_loop: Option<LoopDevice>) -> BlockDevice {
+        BlockDevice {
+            name: name.to_owned(),
+            id: DiskId {
+                number: (8, 0),
+                diskseq: None,
+            },
+            size: 1 << 30,
+            read_only: false,
+            part_of: None,
+            on_loop,
+        }
+    }
+
+    #[test]
+    fn disks_of_a_cloud_are_told_from_those_that_are_made_here() {
+        assert!(are_no_ones_here(&[disk("sda", None)]));
+        assert!(are_no_ones_here(&[disk("nvme1n1", None)]));
+        assert!(!are_no_ones_here(&[]));
+        assert!(!are_no_ones_here(&[disk("dm-3", None)]));
+        let image = LoopDevice {
+            number: 0,
+            id: disk("loop0", None).id,
+            backing: "/volumes/disk.img".into(),
+            backing_deleted: false,
+            read_only: false,
+            size: 1 << 30,
+            offset: 0,
+            autoclear: false,
+        };
+        assert!(!are_no_ones_here(&[disk("loop0", Some(image))]));
     }
 }

@@ -109,6 +109,7 @@ async fn settle(cx: &Cx, volume: &mut VolumeClaim, passed: bool) -> Vec<Residue>
         // A folder that is not empty is told of by the ledger of the run.
         let _ = path.remove();
     }
+    volume.not_owed.clear();
     finish(cx, volume, clean && passed && !spoiled, &mut stayed).await;
     stayed
 }
@@ -195,6 +196,7 @@ async fn look(cx: &Cx, volume: &mut VolumeClaim, stayed: &mut Vec<Residue>) {
         if let Ok(Some(what)) = see::mount_left(cx, path, "after the negation").await {
             stayed.push(residue(cx, step, "mount", path, what));
         } else if step == Step::Unpublish(access)
+            && !volume.not_owed.contains(path)
             && let Ok(Some(what)) = see::path_left(cx, path).await
         {
             stayed.push(residue(

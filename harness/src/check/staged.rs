@@ -125,9 +125,10 @@ impl<'a> Staged<'a> {
         });
     }
 
-    /// From now on it may be published at this target.
-    pub(super) fn claims_target(&self, target: &OurPath) {
+    /// From now on it may be published at this target; whether it was not before.
+    pub(super) fn claims_target(&self, target: &OurPath) -> bool {
         self.volume.with(|claim| {
+            let is_new = !claim.targets.contains(target);
             claim.loops_before.get_or_insert_with(see::disks);
             self.volume
                 .cx
@@ -138,7 +139,8 @@ impl<'a> Staged<'a> {
                     list.push(target.clone());
                 }
             }
-        });
+            is_new
+        })
     }
 
     /// The request that takes the staging back.
@@ -246,6 +248,7 @@ impl<'a> Staged<'a> {
     }
 
     async fn second(&self, name: &str, readonly: bool) -> Result<Published<'a>, Stop> {
+        self.volume.has_many_targets()?;
         let (mut request, target) = self.publish_request(name)?;
         request.readonly |= readonly;
         let asked = self.send_publish(request.clone(), &target).await?;
@@ -325,11 +328,25 @@ impl<'a> Staged<'a> {
         target: &OurPath,
     ) -> Result<Asked<v1::NodePublishVolumeResponse>, Stop> {
         see::mounts_at(self.volume.cx, target, "before").await?;
-        self.claims_target(target);
-        self.volume
+        let is_new = self.claims_target(target);
+        let asked = self
+            .volume
             .cx
             .ask_patiently::<rpc::NodePublishVolume>(&request)
-            .await
+            .await;
+        let refused = matches!(&asked, Ok(asked) if asked.refusal().is_some());
+        self.is_owed(target, is_new, refused);
+        asked
+    }
+
+    /// What was answered for a target: whose first publish is refused, and nothing else
+    /// was answered since, its folder is owed to nobody.
+    pub(super) fn is_owed(&self, target: &OurPath, is_new: bool, refused: bool) {
+        self.volume.with(|claim| match refused {
+            true if is_new => claim.not_owed.push(target.clone()),
+            true => {}
+            false => claim.not_owed.retain(|path| path != target),
+        });
     }
 
     /// Publishes it at the target of this name, and sees that it is there.
@@ -345,8 +362,19 @@ impl<'a> Staged<'a> {
     /// # Errors
     /// The step failed, or the volume is not there.
     pub async fn publish_read_only(&self, name: &str) -> Result<Published<'a>, Stop> {
+        self.has_been_up().await?;
         self.publish_as(name, |request| request.readonly = true)
             .await
+    }
+
+    /// A driver that stages nothing makes the file system where it publishes, and cannot
+    /// make one where that is read-only: a pod that writes comes first.
+    async fn has_been_up(&self) -> Result<(), Stop> {
+        let makes_it_now = self.path.is_none() && self.volume.is_a_new_file_system();
+        match makes_it_now {
+            true => self.publish("first").await?.unpublish().await,
+            false => Ok(()),
+        }
     }
 
     /// The same, with a change to the request.
@@ -372,6 +400,7 @@ impl<'a> Staged<'a> {
         published.is_there().await?;
         cx.session.works(Step::Publish(access), access);
         see::claim_disk(&self.volume, &published.target);
+        self.volume.with(|claim| claim.was_up = true);
         Ok(published)
     }
 }

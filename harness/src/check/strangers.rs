@@ -166,6 +166,9 @@ impl<'a> Published<'a> {
     /// # Errors
     /// There is none, or our own.
     pub fn loses_its_mount(&self) -> Checked {
+        // Whether it can be taken back then, one check asks.
+        let target = self.target.clone();
+        self.staged.volume.with(|claim| claim.not_owed.push(target));
         loses(self.cx(), &self.target)
     }
 

@@ -7,7 +7,7 @@ use csi_proto::v1;
 use csi_proto::v1::controller_service_capability::rpc::Type as ControllerRpc;
 use csi_proto::v1::volume_capability::access_mode::Mode;
 
-use super::claims::VolumeClaim;
+use super::claims::{VolumeClaim, are_no_ones_here};
 use super::content::Source;
 use super::create;
 use super::cx::{Asked, Cx};
@@ -267,6 +267,31 @@ impl<'a> Volume<'a> {
         self.not_ephemeral("data that outlives its pod (the volume is ephemeral)")
     }
 
+    /// It is a disk that was attached, and neither made from a file of this node nor mapped
+    /// from one of its disks: of a cloud, or of a storage in the network. So far as it was
+    /// seen, which it is once it is published.
+    pub fn is_a_disk_from_elsewhere(&self) -> bool {
+        let attaches = ControllerRpc::PublishUnpublishVolume;
+        self.cx.facts().controller_can(attaches)
+            && self.with(|claim| are_no_ones_here(&claim.disks))
+    }
+
+    /// It is to have a file system, was created for us, and never published.
+    pub(super) fn is_a_new_file_system(&self) -> bool {
+        self.access() == Access::Mount && self.with(|claim| claim.is_ours() && !claim.was_up)
+    }
+
+    /// What a refusal to bring it up for a reader is: a file system is made by whoever
+    /// may write, so that a new volume can well be refused.
+    #[must_use]
+    pub fn unless_new(&self, stop: Stop) -> Stop {
+        let refused = matches!(stop, Stop::Fail(_) | Stop::Blocked { refused: true, .. });
+        match refused && self.is_a_new_file_system() {
+            true => Stop::not_offered("new volumes for readers alone"),
+            false => stop,
+        }
+    }
+
     /// It may come with mount flags. They are a PV's: with a volume that stands in the
     /// pod itself the kubelet sends none (KEP 596).
     ///
@@ -274,6 +299,15 @@ impl<'a> Volume<'a> {
     /// This one is ephemeral.
     pub fn takes_flags(&self) -> Result<(), Stop> {
         self.not_ephemeral("mount flags (the volume is ephemeral)")
+    }
+
+    /// More than one pod may use it at once: one that stands in a pod itself has an id of
+    /// its own for each pod, is there for that one alone, and goes with its target.
+    ///
+    /// # Errors
+    /// This one is ephemeral.
+    pub fn has_many_targets(&self) -> Result<(), Stop> {
+        self.not_ephemeral("a second target (the volume is ephemeral)")
     }
 
     fn not_ephemeral(&self, what: &str) -> Result<(), Stop> {

@@ -188,10 +188,10 @@ check! {
 }
 
 async fn holds_what_was_written(cx: &Cx) -> Checked {
-    is_cut_on_the_node(cx)?;
     let source = cx.volume(Want::fresh()).await?;
     source.keeps_data()?;
     let target = source.stage().await?.publish("a").await?;
+    is_cut_on_the_node(cx, &source)?;
     let marker = Marker::new()?;
     let open = target.keeps_device_open()?;
     target.write_unsynced(&marker).await?;
@@ -203,12 +203,16 @@ async fn holds_what_was_written(cx: &Cx) -> Checked {
     restored.comes_up("a").await?.shows(&marker).await
 }
 
-/// Who cuts it elsewhere cannot know what this node holds back.
-pub(super) fn is_cut_on_the_node(cx: &Cx) -> Checked {
+/// Who cuts it elsewhere cannot know what this node holds back: a controller of another
+/// process, or a storage whose disks are attached. Of a volume that is published.
+pub(super) fn is_cut_on_the_node(cx: &Cx, volume: &Volume<'_>) -> Checked {
     let client = &cx.session().client;
-    match client.endpoint("Controller") == client.endpoint("Node") {
+    let is_here = client.endpoint("Controller") == client.endpoint("Node");
+    match is_here && !volume.is_a_disk_from_elsewhere() {
         true => Ok(()),
-        false => Err(Stop::not_offered("a controller on the node itself")),
+        false => Err(Stop::not_offered(
+            "snapshots that are cut on the node itself",
+        )),
     }
 }
 
@@ -226,11 +230,11 @@ check! {
 }
 
 async fn holds_what_was_left(cx: &Cx) -> Checked {
-    is_cut_on_the_node(cx)?;
     let source = cx.volume(Want::fresh()).await?;
     source.keeps_data()?;
     let staged = source.stage().await?;
     let target = staged.publish("a").await?;
+    is_cut_on_the_node(cx, &source)?;
     let marker = Marker::new()?;
     target.write_unsynced(&marker).await?;
     target.unpublish().await?;

@@ -218,12 +218,12 @@ check! {
 }
 
 async fn holds_what_was_written(cx: &Cx) -> Checked {
-    is_cut_on_the_node(cx)?;
     let volumes = two(cx).await?;
     let mut used = Vec::new();
     for volume in volumes {
         volume.keeps_data()?;
         let target = volume.stage().await?.publish("a").await?;
+        is_cut_on_the_node(cx, &volume)?;
         let marker = Marker::new()?;
         target.write_unsynced(&marker).await?;
         used.push((target, marker));

@@ -243,7 +243,7 @@ check! {
     clauses: [spec::NODE_STATS_CONDITION_REQUIRED, spec::NODE_STATS_CONDITION_MESSAGE],
     needs: Need::All(&[Need::Node(NodeRpc::VolumeCondition), Need::ANY_VOLUME]),
     volumes: 1, calls: 12,
-    look_at: "where the driver looks for the mount: at volume_path, or below /var/lib/kubelet alone (paths.kubelet_root lets us mount there)",
+    look_at: "the message, which a volume that is well has too; where the driver looks for the mount: at volume_path, or below /var/lib/kubelet alone (paths.kubelet_root lets us mount there)",
     run: condition_is_set,
 }
 

@@ -19,7 +19,7 @@ pub(crate) const INVALID_ARGUMENT: u32 = 3;
 const NOT_FOUND: u32 = 5;
 const ALREADY_EXISTS: u32 = 6;
 pub(crate) const UNIMPLEMENTED: u32 = 12;
-const INTERNAL: u32 = 13;
+pub(crate) const INTERNAL: u32 = 13;
 
 /// What came of a call: a message, or a status and words.
 type Done = Result<Vec<u8>, (u32, String)>;

@@ -1,17 +1,21 @@
 //! What is odd and not wrong: at most a warning.
 
+use std::collections::BTreeSet;
 use std::error::Error;
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use csi_harness::check::{Outcome, Settled};
+use csi_harness::node::MountTable;
 use csi_proto::v1;
 use csi_proto::v1::node_service_capability as node;
 use csi_proto::v1::plugin_capability::service::Type::ControllerService;
 use csi_proto::v1::volume_capability::AccessType;
+use csi_proto::v1::volume_capability::access_mode::Mode;
 use libtest_mimic::Trial;
 use prost::Message;
 
-use super::folders::{Folders, INVALID_ARGUMENT, read, service};
+use super::folders::{Folders, INTERNAL, INVALID_ARGUMENT, read, service};
 use super::server::Answer;
 use super::world::{Place, Said, Tested, World};
 
@@ -24,12 +28,19 @@ pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
         world.trial("odd::probe_without_ready", probe_without_ready),
         world.trial("odd::refusals_with_details_and_no_words", no_words),
         world.trial("odd::no_block_volumes", no_block_volumes),
+        world.trial("odd::file_systems_are_made_by_writers", writers_first),
+        world.trial("odd::a_lost_mount_cannot_be_unpublished", lost_for_good),
+        world.trial(
+            "odd::a_refused_publish_leaves_its_target",
+            target_of_a_refusal,
+        ),
         world.trial(
             "statics::a_volume_that_is_published_read_only_alone",
             read_only_alone,
         ),
         world.trial("statics::bind_mounts_of_volumes_that_are_there", statics),
         world.trial("statics::a_volume_that_is_only_read", only_read),
+        world.trial("statics::volumes_that_live_with_one_pod", inline),
     ]
 }
 
@@ -239,4 +250,114 @@ fn only_read(place: &Place) -> Tested {
     assert_eq!(there, ["of-the-user"]);
     assert_eq!(std::fs::read_to_string(volume.join("of-the-user"))?, "kept");
     Ok(())
+}
+
+/// An inline volume is made by its publish and goes with its unpublish: a second target,
+/// which no kubelet asks for, loses it with the first.
+fn inline(place: &Place) -> Tested {
+    let volumes = place.volumes();
+    let folders = Folders::of(&volumes);
+    let honest = folders.clone();
+    let driver = folders.but(move |call| match call.method.as_str() {
+        "NodePublishVolume" => {
+            let request: v1::NodePublishVolumeRequest = read(call).ok()?;
+            let given = !request.volume_id.is_empty() && request.volume_capability.is_some();
+            if given && !request.target_path.is_empty() {
+                std::fs::create_dir_all(volumes.join(&request.volume_id)).ok()?;
+            }
+            None
+        }
+        "NodeUnpublishVolume" => {
+            let request: v1::NodeUnpublishVolumeRequest = read(call).ok()?;
+            let answer = honest.answer(call);
+            let gone = matches!(answer, Answer::Ok(_)) && !request.volume_id.is_empty();
+            if gone {
+                // Nothing is mounted in here.
+                std::fs::remove_dir_all(volumes.join(&request.volume_id)).ok()?;
+            }
+            Some(answer)
+        }
+        _ => None,
+    });
+    let said = place.against(
+        driver,
+        "volume: {access_types: [mount]}
+volumes:
+- id: 'inline-${n}'
+  context: {csi.storage.k8s.io/ephemeral: 'true'}
+  scratch: true",
+    )?;
+    said.nothing_fails()?;
+    said.passes("node-publish.target-is-mounted")
+}
+
+/// Who makes a file system when it publishes cannot do so where nothing may be written.
+fn writers_first(place: &Place) -> Tested {
+    let made = Mutex::new(BTreeSet::new());
+    let driver = Folders::creating(&place.volumes()).but(move |call| {
+        let request: v1::NodePublishVolumeRequest = match call.method.as_str() {
+            "NodePublishVolume" => read(call).ok()?,
+            _ => return None,
+        };
+        let mode = request.volume_capability.as_ref()?.access_mode.as_ref()?;
+        let reads = request.readonly || mode.mode == Mode::SingleNodeReaderOnly as i32;
+        let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
+        if reads && !request.volume_id.is_empty() && !made.contains(&request.volume_id) {
+            let words = "cannot mount unformatted disk as it is to be read only";
+            return Some(Answer::Refuse(INTERNAL, words.into()));
+        }
+        made.insert(request.volume_id);
+        None
+    });
+    let said = place.against(
+        driver,
+        "checks: {only: [node-publish.read-only, node-publish.access-mode]}
+volume: {access_types: [mount], access_modes: [SINGLE_NODE_WRITER, SINGLE_NODE_READER_ONLY]}",
+    )?;
+    said.nothing_fails()?;
+    said.passes("node-publish.read-only-takes-no-write")?;
+    said.passes("node-publish.read-only-stays")
+}
+
+/// The target is made first, and the volume looked for then. What stays of that, a kubelet
+/// removes; and what is not published cannot be unpublished here.
+fn target_of_a_refusal(place: &Place) -> Tested {
+    let volumes = place.volumes();
+    let driver = Folders::creating(&volumes).but(move |call| {
+        let request: v1::NodePublishVolumeRequest = match call.method.as_str() {
+            "NodePublishVolume" => read(call).ok()?,
+            _ => return None,
+        };
+        let is_gone = !request.volume_id.is_empty() && !volumes.join(&request.volume_id).exists();
+        if is_gone && !request.target_path.is_empty() {
+            std::fs::create_dir_all(&request.target_path).ok()?;
+        }
+        None
+    });
+    let said = place.against(
+        driver,
+        "checks: {only: [delete-volume.data-is-gone]}\nvolume: {access_types: [mount]}",
+    )?;
+    said.nothing_fails()?;
+    said.passes("delete-volume.data-is-gone")
+}
+
+/// Who cannot unpublish what is not mounted any more is told so once.
+fn lost_for_good(place: &Place) -> Tested {
+    let driver = Folders::creating(&place.volumes()).but(|call| {
+        let request: v1::NodeUnpublishVolumeRequest = match call.method.as_str() {
+            "NodeUnpublishVolume" => read(call).ok()?,
+            _ => return None,
+        };
+        let mounts = MountTable::ours().ok()?;
+        let is_bare = mounts.at(Path::new(&request.target_path)).is_empty();
+        is_bare.then(|| Answer::Refuse(INTERNAL, "umount: not mounted".into()))
+    });
+    let said = place.against(
+        driver,
+        "checks: {only: [driver.leaves, mount-lost]}
+volume: {access_types: [mount]}
+allow: [hang]",
+    )?;
+    said.fails("mount-lost.is-undone-all-the-same[mount]")
 }

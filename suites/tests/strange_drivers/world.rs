@@ -202,6 +202,16 @@ impl Said {
         Ok(self.check(id)?.message.clone())
     }
 
+    /// This check fails, and no other.
+    pub(crate) fn fails(&self, id: &str) -> Tested {
+        let red = self.red();
+        let failed = red.iter().filter(|(outcome, _)| *outcome != Outcome::Warn);
+        match failed.eq([&(Outcome::Fail, id)]) {
+            true => Ok(()),
+            false => Err(format!("{id} had to fail: {}", self.told()).into()),
+        }
+    }
+
     /// Nothing worse than a warning, exit code 0, and something passed.
     pub(crate) fn nothing_fails(&self) -> Tested {
         let warns = |(outcome, _): &(Outcome, &str)| *outcome == Outcome::Warn;
