@@ -139,6 +139,18 @@ impl Volume<'_> {
         if !facts.controller_can(ControllerRpc::ExpandVolume) {
             return Ok(on_node);
         }
+        let asked = self.ask_controller_to_grow(size).await?;
+        Ok(asked.ok()?.node_expansion_required && on_node)
+    }
+
+    /// The same call, whatever the answer.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn ask_controller_to_grow(
+        &self,
+        size: i64,
+    ) -> Result<Asked<v1::ControllerExpandVolumeResponse>, Stop> {
         let request = v1::ControllerExpandVolumeRequest {
             volume_id: self.id(),
             capacity_range: range(size),
@@ -148,11 +160,9 @@ impl Volume<'_> {
         // Whatever the node's part comes to, no other check is to meet a volume that is
         // larger than its file system.
         self.with(|claim| claim.harmed = true);
-        let asked = self
-            .cx
+        self.cx
             .ask_patiently::<rpc::ControllerExpandVolume>(&request)
-            .await?;
-        Ok(asked.ok()?.node_expansion_required && on_node)
+            .await
     }
 
     /// The node's part of an expansion.

@@ -9,6 +9,7 @@ use csi_proto::v1::list_volumes_response::Entry;
 
 use super::cx::{Asked, Cx};
 use super::stop::{Checked, Stop};
+use super::volume::Volume;
 
 /// What a driver lists: sizes in bytes by id.
 #[derive(Debug, Clone)]
@@ -85,6 +86,33 @@ impl Cx {
             }
         }
         Ok(all)
+    }
+
+    /// The ids of all snapshots of this volume, read on pages of one entry each.
+    ///
+    /// # Errors
+    /// The call was refused, or there is no end of pages.
+    pub async fn snapshots_page_by_page(&self, of: &Volume<'_>) -> Result<Vec<String>, Stop> {
+        let mut request = v1::ListSnapshotsRequest {
+            source_volume_id: of.id(),
+            max_entries: 1,
+            secrets: self.secrets("ListSnapshots"),
+            ..Default::default()
+        };
+        let mut ids = Vec::new();
+        for _ in 0..MOST_PAGES {
+            let asked = self.ask_patiently::<rpc::ListSnapshots>(&request).await?;
+            let page = asked.ok()?;
+            let found = page.entries.into_iter().filter_map(|entry| entry.snapshot);
+            ids.extend(found.map(|snapshot| snapshot.snapshot_id));
+            request.starting_token = page.next_token;
+            if request.starting_token.is_empty() {
+                return Ok(ids);
+            }
+        }
+        Err(Stop::fail(format!(
+            "{MOST_PAGES} pages of ListSnapshots were read, and there is always one more"
+        )))
     }
 
     /// One page of at most so many entries; 0: as many as the driver likes.

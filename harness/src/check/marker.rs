@@ -53,6 +53,12 @@ impl Marker {
         self.token.bytes().cycle().take(512).collect()
     }
 
+    /// Bytes that tell where they were written, too.
+    pub(super) fn bytes_at(&self, offset: u64) -> Vec<u8> {
+        let text = format!("{}@{offset};", self.token);
+        text.bytes().cycle().take(512).collect()
+    }
+
     /// Whether these are its bytes.
     pub fn is(&self, bytes: &[u8]) -> bool {
         bytes == self.bytes()
@@ -61,6 +67,7 @@ impl Marker {
     pub(super) fn write_file(&self, target: &Path) -> Look {
         Look::WriteFile {
             path: target.join(self.file()),
+            offset: 0,
             bytes: self.bytes(),
             create: true,
             truncate: true,

@@ -5,14 +5,46 @@ use std::collections::BTreeMap;
 use csi_proto::rpc;
 use csi_proto::v1;
 
+use super::claims::VolumeClaim;
+use super::cx::Cx;
 use super::published::Published;
 use super::stop::{Checked, Stop};
-use super::volume::Volume;
+use super::volume::{Volume, Want};
 
 /// A volume_context.
 #[derive(Debug)]
 #[must_use = "the volume's own is to be given back"]
 pub struct Context(BTreeMap<String, String>);
+
+impl Cx {
+    /// A name that nothing has yet.
+    ///
+    /// # Errors
+    /// The user's template of names cannot be filled in.
+    pub fn new_name(&self) -> Result<String, Stop> {
+        let name = self.session.volume_name(self.session.number());
+        name.map_err(|e| Stop::ours("make a volume's name", e))
+    }
+
+    /// A new volume by this name, of the case's kind. None: it was refused.
+    ///
+    /// # Errors
+    /// No answer, or one without an id.
+    pub async fn volume_named(&self, name: &str) -> Result<Option<Volume<'_>>, Stop> {
+        let number = self.session.number();
+        let mut claim = VolumeClaim::new(Want::fresh(), self.kind()?, number);
+        claim.name = Some(name.to_owned());
+        let volume = Volume::claim(self, claim);
+        let request = volume.create_request()?;
+        let asked = self.ask_patiently::<rpc::CreateVolume>(&request).await?;
+        if asked.refusal().is_some() {
+            volume.with(|claim| claim.name = None);
+            return Ok(None);
+        }
+        volume.is_made(asked.ok()?).await?;
+        Ok(Some(volume))
+    }
+}
 
 impl<'a> Volume<'a> {
     /// The name that it was created by; none for one of the user's.

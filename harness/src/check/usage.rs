@@ -1,5 +1,9 @@
 //! What lies in a volume, and what its file system says of that.
 
+use csi_proto::rpc;
+use csi_proto::v1;
+use csi_proto::v1::node_service_capability::rpc::Type as NodeRpc;
+
 use super::marker::Marker;
 use super::published::Published;
 use super::see;
@@ -58,6 +62,7 @@ impl Published<'_> {
             let name = format!("{}-{number}", marker.file());
             let look = Look::WriteFile {
                 path: self.target().ours.join(name),
+                offset: 0,
                 bytes: content.collect(),
                 create: true,
                 truncate: true,
@@ -67,6 +72,27 @@ impl Published<'_> {
             written.map_err(|error| Stop::Unknown(format!("fill the volume: {error}")))?;
         }
         self.cx().fact("written", format!("{bytes} bytes, synced"));
+        Ok(())
+    }
+
+    /// Asks for its statistics, where the driver has any; the answer is of no matter.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn try_stats(&self) -> Checked {
+        let cx = self.cx();
+        if !cx.facts().node_can(NodeRpc::GetVolumeStats) {
+            return Ok(());
+        }
+        let staging = self.staged.path().map(|path| path.drivers.clone());
+        let request = v1::NodeGetVolumeStatsRequest {
+            volume_id: self.staged.volume().id(),
+            volume_path: self.target.drivers.clone(),
+            staging_target_path: staging.unwrap_or_default(),
+        };
+        let _ = cx
+            .ask_patiently::<rpc::NodeGetVolumeStats>(&request)
+            .await?;
         Ok(())
     }
 

@@ -10,10 +10,10 @@
 //! ours is left on the path. A child that cannot be killed is abandoned, and
 //! reaped by [`reap`] when the kernel lets go of it.
 //!
-//! Looks read. [`Look::WriteFile`], [`Look::SetMode`], [`Look::Remove`] and
-//! [`Look::WriteDevice`] are the exception: they ask through the path whether what
-//! a workload does gets to the volume that we were given, and live here since they
-//! may hang like the rest.
+//! Looks read. [`Look::WriteFile`], [`Look::Leave`], [`Look::SetMode`],
+//! [`Look::Remove`] and [`Look::WriteDevice`] are the exception: they ask through the
+//! path whether what a workload does gets to the volume that we were given, and live
+//! here since they may hang like the rest.
 //! They touch what they are told to and nothing else: no symbolic link is
 //! followed to a file, and a device is written only if it is the one named.
 //!
@@ -36,6 +36,7 @@ pub use parent::{abandoned, look_now, reap};
 pub use seen::{DeviceSeen, FileStat, FsStat, Listing, LoopSeen, Name, Seen};
 
 use super::block::DiskId;
+use std::ffi::CString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -102,10 +103,31 @@ pub enum Look {
         /// The most names to give back.
         max: usize,
     },
-    /// Writes a marker to a regular file, from its first byte on.
+    /// readlink(2).
+    ReadLink {
+        /// The symbolic link.
+        path: PathBuf,
+    },
+    /// lgetxattr(2).
+    ReadTag {
+        /// The file; no symbolic link is followed.
+        path: PathBuf,
+        /// The attribute's name.
+        name: CString,
+    },
+    /// Leaves something that is more than bytes, as a workload does.
+    Leave {
+        /// Where; no symbolic link is followed.
+        path: PathBuf,
+        /// What.
+        what: Leave,
+    },
+    /// Writes a marker to a regular file.
     WriteFile {
         /// The file; a symbolic link is refused (`ELOOP`).
         path: PathBuf,
+        /// From which byte on.
+        offset: u64,
         /// At most [`MAX_BYTES`].
         bytes: Vec<u8>,
         /// Make the file (mode 0600) if it is not there.
@@ -185,6 +207,31 @@ pub enum Look {
     Sleep,
 }
 
+/// What [`Look::Leave`] leaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Leave {
+    /// mkdir(2), with mode 0755.
+    Folder,
+    /// symlink(2) to this.
+    Link(CString),
+    /// lchown(2) and fchmod(2) of a regular file that is there.
+    Owner {
+        /// Whose it shall be.
+        uid: u32,
+        /// The group.
+        gid: u32,
+        /// The permission bits.
+        mode: u32,
+    },
+    /// lsetxattr(2) of a file that is there.
+    Tag {
+        /// The attribute's name.
+        name: CString,
+        /// Its value.
+        value: Vec<u8>,
+    },
+}
+
 impl Look {
     /// The path that is looked at.
     pub fn path(&self) -> &Path {
@@ -196,6 +243,9 @@ impl Look {
             | Look::ReadFile { path, .. }
             | Look::ReadBeneath { path, .. }
             | Look::ListBeneath { path, .. }
+            | Look::ReadLink { path }
+            | Look::ReadTag { path, .. }
+            | Look::Leave { path, .. }
             | Look::WriteFile { path, .. }
             | Look::SetMode { path, .. }
             | Look::Remove { path }

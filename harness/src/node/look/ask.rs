@@ -48,7 +48,7 @@ asks! {
     }
     /// [`Look::WriteFile`]: makes or replaces a marker, and syncs it.
     write_file(bytes: Vec<u8>) -> () {
-        |path, bytes| Look::WriteFile { path, bytes, create: true, truncate: true, fsync: true },
+        |path, bytes| Look::WriteFile { path, offset: 0, bytes, create: true, truncate: true, fsync: true },
         Seen::Written => ()
     }
     /// [`Look::Remove`].

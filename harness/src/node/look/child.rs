@@ -4,9 +4,9 @@
 //! no allocation, no lock, no panic. Everything here is libc's thin wrappers
 //! of system calls; arguments were made before the fork.
 
-use super::Look;
 use super::seen::{DeviceSeen, FileStat, FsStat, LoopSeen};
 use super::slate::{Call, Not, Reply, Slate};
+use super::{Leave, Look};
 use crate::node::block::{BLKGETDISKSEQ, DiskId};
 use crate::node::loops::BackingId;
 use linux_raw_sys::loop_device::{LOOP_GET_STATUS64, loop_info64};
@@ -84,7 +84,21 @@ fn answer(look: &Look, path: &CStr, slate: &Slate) -> Step<Reply> {
             unsafe { libc::posix_fadvise(file, 0, 0, libc::POSIX_FADV_DONTNEED) };
             read(file, *offset, *max, slate)
         }
+        Look::ReadLink { .. } => {
+            let room = slate.room();
+            // SAFETY: the path is a C string, and the slate has that much room.
+            let got = unsafe { libc::readlink(path.as_ptr(), slate.bytes().cast(), room) };
+            checked(Call::ReadLink, got as libc::c_long).map(Reply::Bytes)
+        }
+        Look::ReadTag { name, .. } => {
+            let (name, room) = (name.as_ptr(), slate.room());
+            // SAFETY: path and name are C strings, and the slate has that much room.
+            let got = unsafe { libc::lgetxattr(path.as_ptr(), name, slate.bytes().cast(), room) };
+            checked(Call::GetXattr, got as libc::c_long).map(Reply::Bytes)
+        }
+        Look::Leave { what, .. } => leave(path, what),
         Look::WriteFile {
+            offset,
             bytes,
             create,
             truncate,
@@ -103,7 +117,7 @@ fn answer(look: &Look, path: &CStr, slate: &Slate) -> Step<Reply> {
             flags |= if *create { libc::O_CREAT } else { 0 };
             flags |= if *truncate { libc::O_TRUNC } else { 0 };
             let file = open(path, flags)?;
-            write(file, 0, bytes, *fsync)
+            write(file, *offset, bytes, *fsync)
         }
         Look::ReadBeneath { names, max, .. } => {
             let file = open_beneath(path, *names)?;
@@ -171,6 +185,39 @@ fn answer(look: &Look, path: &CStr, slate: &Slate) -> Step<Reply> {
             unsafe { libc::pause() };
         },
     }
+}
+
+/// Leaves what is no content.
+fn leave(path: &CStr, what: &Leave) -> Step<Reply> {
+    match what {
+        Leave::Folder => {
+            // SAFETY: the path is a C string.
+            let got = unsafe { libc::mkdir(path.as_ptr(), 0o755) };
+            checked(Call::Mkdir, got.into())?;
+        }
+        Leave::Link(to) => {
+            // SAFETY: both are C strings.
+            let got = unsafe { libc::symlink(to.as_ptr(), path.as_ptr()) };
+            checked(Call::Symlink, got.into())?;
+        }
+        Leave::Owner { uid, gid, mode } => {
+            let file = open(path, libc::O_RDONLY | libc::O_NOFOLLOW)?;
+            // SAFETY: takes numbers.
+            let got = unsafe { libc::fchown(file, *uid, *gid) };
+            checked(Call::Chown, got.into())?;
+            // Last: a change of the owner takes bits away.
+            // SAFETY: takes numbers.
+            let got = unsafe { libc::fchmod(file, *mode) };
+            checked(Call::Chmod, got.into())?;
+        }
+        Leave::Tag { name, value } => {
+            let (name, bytes, len) = (name.as_ptr(), value.as_ptr().cast(), value.len());
+            // SAFETY: path and name are C strings, and so many bytes are ours.
+            let got = unsafe { libc::lsetxattr(path.as_ptr(), name, bytes, len, 0) };
+            checked(Call::SetXattr, got.into())?;
+        }
+    }
+    Ok(Reply::Done)
 }
 
 /// ustat(2) of the file system with this device number; the error number.

@@ -13,9 +13,10 @@ pub enum Seen {
     StatFs(FsStat),
     /// Of `ReadDir`.
     Names(Listing),
-    /// Of `ReadFile` and `ReadDevice`: fewer than asked for at the end.
+    /// Of `ReadFile` and `ReadDevice`: fewer than asked for at the end. Of `ReadLink`
+    /// and `ReadTag`: all.
     Bytes(Vec<u8>),
-    /// Of `WriteFile` and `WriteDevice`: all of it was written.
+    /// Of `WriteFile`, `WriteDevice`, `SetMode` and `Leave`: all of it was done.
     Written,
     /// Of `Remove`.
     Removed,

@@ -23,6 +23,12 @@ pub(super) enum Call {
     OpenTree,
     Chmod,
     Ustat,
+    Mkdir,
+    Symlink,
+    ReadLink,
+    Chown,
+    SetXattr,
+    GetXattr,
 }
 
 impl Call {
@@ -42,6 +48,12 @@ impl Call {
             Call::OpenTree => "open_tree",
             Call::Chmod => "fchmod",
             Call::Ustat => "ustat",
+            Call::Mkdir => "mkdir",
+            Call::Symlink => "symlink",
+            Call::ReadLink => "readlink",
+            Call::Chown => "fchown",
+            Call::SetXattr => "lsetxattr",
+            Call::GetXattr => "lgetxattr",
         }
     }
 }

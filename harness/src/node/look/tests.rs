@@ -119,6 +119,7 @@ fn a_marker_is_written_to_a_file_and_to_nothing_else() -> Result<(), Box<dyn std
         let (path, bytes) = (path.to_path_buf(), b"marker".to_vec());
         let look = Look::WriteFile {
             path,
+            offset: 0,
             bytes,
             create: true,
             truncate: true,
@@ -245,5 +246,48 @@ fn the_child_holds_nothing_of_ours() -> Result<(), Box<dyn std::error::Error>> {
         Ok::<_, Box<dyn std::error::Error>>(())
     })?;
     drop(held);
+    Ok(())
+}
+
+#[test]
+fn what_is_no_content_is_left_and_seen() -> Result<(), Box<dyn std::error::Error>> {
+    let dir = tempfile::tempdir()?;
+    let at = |name: &str| dir.path().join(name);
+    let leave = |name: &str, what: Leave| {
+        let path = at(name);
+        look_now(&Look::Leave { path, what }, SOON)
+    };
+    assert_eq!(leave("folder", Leave::Folder)?, Seen::Written);
+    leave("link", Leave::Link(c"folder".into()))?;
+    let read = look_now(&Look::ReadLink { path: at("link") }, SOON)?;
+    assert_eq!(read, Seen::Bytes(b"folder".to_vec()));
+    let far = Look::WriteFile {
+        path: at("far"),
+        offset: 5 << 30,
+        bytes: b"far in".to_vec(),
+        create: true,
+        truncate: false,
+        fsync: false,
+    };
+    look_now(&far, SOON)?;
+    assert_eq!(std::fs::metadata(at("far"))?.len(), (5 << 30) + 6);
+    let tag = Leave::Tag {
+        name: c"user.tag".into(),
+        value: b"value".to_vec(),
+    };
+    // Not every file system takes one: then it says so.
+    if leave("far", tag).is_ok() {
+        let (path, name) = (at("far"), c"user.tag".into());
+        let read = look_now(&Look::ReadTag { path, name }, SOON)?;
+        assert_eq!(read, Seen::Bytes(b"value".to_vec()));
+    }
+    // No link is followed to what it leads to.
+    let owner = Leave::Owner {
+        uid: 0,
+        gid: 0,
+        mode: 0o700,
+    };
+    let refused = leave("link", owner).expect_err("a link");
+    assert_eq!(refused.errno(), Some(libc::ELOOP));
     Ok(())
 }
