@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use csi_proto::v1::{CapacityRange, Topology};
 use tonic::Status;
 
+use super::driver::Driver;
 use super::volume::Volume;
 pub(super) use crate::common::args::{bounds, lies_in, name, path, required};
+use crate::defect::Defect;
 use crate::sys::filesystem::Filesystem;
 
 /// Volumes are whole MiB.
@@ -15,6 +17,15 @@ pub(super) const UNIT: u64 = 1 << 20;
 const DEFAULT_BYTES: u64 = 1 << 30;
 /// The largest volume: 1 TiB, of which only what is written takes room.
 pub(super) const LARGEST_BYTES: u64 = 1 << 40;
+
+/// What a name that was asked for is remembered as: itself, without a defect.
+pub(super) fn known_by<'a>(driver: &Driver, name: &'a str) -> &'a str {
+    match driver.defects.has(Defect::NAMES_CUT_SHORT) {
+        true => name.get(..63).unwrap_or(name),
+        false => name,
+    }
+}
+
 /// The size, in bytes, of a volume that lies in this range.
 ///
 /// # Errors

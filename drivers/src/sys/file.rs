@@ -211,6 +211,28 @@ pub(crate) fn set_mode(path: &Path, mode: u32) {
     });
 }
 
+/// Gives all that is in a folder to root: the defect chown-on-publish. It stays on the
+/// one file system, as [`empty_out`] does.
+pub(crate) fn give_to_root(root: &Path) {
+    let Ok((device, _)) = identity(root) else {
+        return;
+    };
+    let Ok(entries) = fs::read_dir(root) else {
+        return;
+    };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let Ok(found) = fs::symlink_metadata(&path) else {
+            continue;
+        };
+        if found.dev() == device && !found.file_type().is_symlink() {
+            let _ = std::os::unix::fs::lchown(&path, Some(0), Some(0));
+            if found.is_dir() {
+                give_to_root(&path);
+            }
+        }
+    }
+}
+
 /// Removes what is in a folder: the defect umount-once-then-removeall. It stays
 /// on the one file system that the folder is the root of, and follows no link,
 /// so that it can harm nothing but the volume that is mounted there.

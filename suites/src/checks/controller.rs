@@ -16,7 +16,6 @@ pub(super) static CHECKS: &[&Check] = &[
     &CAPABILITIES_REQUIRED,
     &NAME_REQUIRED,
     &ODD_SIZE,
-    &CREATE_REPEAT,
     &OTHER_SIZE,
     &DELETES,
     &DELETE_REPEAT,
@@ -101,44 +100,6 @@ async fn odd_size(cx: &Cx) -> Checked {
 
 /// The least that a device grows by, in bytes.
 const SECTOR: u64 = 512;
-
-check! {
-    /// The same `CreateVolume` again gives the same volume.
-    ///
-    /// The provisioner repeats the call after every timeout; each repeat that
-    /// makes a new volume leaves one behind that nobody knows.
-    CREATE_REPEAT = "create-volume.repeat-is-the-same-volume",
-    clauses: [spec::CONTROLLER_CREATE_IDEMPOTENT],
-    needs: CREATE,
-    volumes: 1, calls: 4,
-    seen_in: ["kubernetes-sigs/vsphere-csi-driver#2507" => "a repeated CreateVolume made a second disk"],
-    run: create_repeat,
-}
-
-async fn create_repeat(cx: &Cx) -> Checked {
-    let volume = cx.volume(Want::fresh()).await?;
-    let again = cx
-        .ask_patiently::<rpc::CreateVolume>(&volume.create_request()?)
-        .await?
-        .ok()?;
-    let id = again
-        .volume
-        .map(|volume| volume.volume_id)
-        .unwrap_or_default();
-    if id == volume.id() {
-        return Ok(());
-    }
-    // The second one is ours too.
-    let request = v1::DeleteVolumeRequest {
-        volume_id: id.clone(),
-        secrets: cx.session().secrets("DeleteVolume"),
-    };
-    let _ = cx.ask::<rpc::DeleteVolume>(&request).await?;
-    Err(Stop::fail(format!(
-        "first {:?}, then {id:?} for the same name",
-        volume.id()
-    )))
-}
 
 check! {
     /// A name that exists with another size is refused.

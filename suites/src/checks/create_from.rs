@@ -25,15 +25,15 @@ pub(super) const RESTORE: Need = Need::All(&[
     Need::ANY_VOLUME,
     Need::Controller(ControllerRpc::CreateDeleteSnapshot),
 ]);
-const CLONE: Need = Need::All(&[
+pub(super) const CLONE: Need = Need::All(&[
     Need::OwnVolumes,
     Need::ANY_VOLUME,
     Need::Controller(ControllerRpc::CloneVolume),
 ]);
-const COPY: Need = Need::Any(&[CLONE, RESTORE]);
+pub(super) const COPY: Need = Need::Any(&[CLONE, RESTORE]);
 
 /// A copy of a volume as it is now: of a snapshot, where the driver has those.
-async fn copy_of<'a>(cx: &'a Cx, volume: &Volume<'a>) -> Result<Want, Stop> {
+pub(super) async fn copy_of<'a>(cx: &'a Cx, volume: &Volume<'a>) -> Result<Want, Stop> {
     if cx
         .facts()
         .controller_can(ControllerRpc::CreateDeleteSnapshot)

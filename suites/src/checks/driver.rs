@@ -234,7 +234,10 @@ async fn gathers_nothing(cx: &Cx) -> Checked {
     let volume = cx.volume(Want::any()).await?;
     let cycle = async || -> Checked {
         let staged = volume.stage().await?;
-        staged.publish("a").await?.unpublish().await?;
+        let target = staged.publish("a").await?;
+        // What the kubelet asks most often of all.
+        target.try_stats().await?;
+        target.unpublish().await?;
         staged.unstage().await
     };
     cycle().await?;

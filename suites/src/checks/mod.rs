@@ -9,6 +9,7 @@ mod calls_cut;
 mod controller;
 mod controller_delete;
 mod controller_publish;
+mod copies;
 mod create_from;
 mod create_snapshot;
 mod delete_snapshot;
@@ -23,8 +24,10 @@ mod driver_watched;
 mod group_snapshot;
 mod identity;
 mod in_use;
+mod list_snapshots;
 mod list_volumes;
 mod mount_lost;
+mod names;
 mod nfs_away;
 mod nfs_bg;
 mod nfs_dead;
@@ -32,6 +35,7 @@ mod nfs_version;
 mod node_expand;
 mod node_expand_more;
 mod node_info;
+mod node_keeps;
 mod node_publish;
 mod node_publish_access;
 mod node_publish_owner;
@@ -56,6 +60,7 @@ pub fn all() -> Vec<&'static Check> {
         controller::CHECKS,
         controller_delete::CHECKS,
         controller_publish::CHECKS,
+        copies::CHECKS,
         create_from::CHECKS,
         create_snapshot::CHECKS,
         delete_snapshot::CHECKS,
@@ -70,8 +75,10 @@ pub fn all() -> Vec<&'static Check> {
         group_snapshot::CHECKS,
         identity::CHECKS,
         in_use::CHECKS,
+        list_snapshots::CHECKS,
         list_volumes::CHECKS,
         mount_lost::CHECKS,
+        names::CHECKS,
         nfs_away::CHECKS,
         nfs_bg::CHECKS,
         nfs_dead::CHECKS,
@@ -79,6 +86,7 @@ pub fn all() -> Vec<&'static Check> {
         node_expand::CHECKS,
         node_expand_more::CHECKS,
         node_info::CHECKS,
+        node_keeps::CHECKS,
         node_publish::CHECKS,
         node_publish_access::CHECKS,
         node_publish_owner::CHECKS,

@@ -165,6 +165,51 @@ clause!(
     "A plugin that cuts the snapshot on the node where the volume is mounted lets the kernel write out first what it holds back, so that what a workload has written is in it."
 );
 clause!(
+    CONTROLLER_CREATE_NAMES_APART,
+    "controller.create.name_max_length",
+    Must,
+    Specification,
+    "CreateVolume",
+    "createvolume",
+    "Names of up to 128 bytes that differ, if only in the last byte, are names of different volumes."
+);
+clause!(
+    CONTROLLER_CREATE_FULL_RESPONSE,
+    "controller.create.idempotent_full_response",
+    Must,
+    Specification,
+    "CreateVolume",
+    "createvolume",
+    "The answer to a repeat is as full as the first: the same volume_context and capacity."
+);
+clause!(
+    SNAPSHOT_CREATE_NAMES_APART,
+    "controller.snapshot.create.name_any_unicode",
+    Must,
+    Specification,
+    "CreateSnapshot",
+    "createsnapshot",
+    "Names of up to 128 bytes that differ, if only in the last byte, are names of different snapshots."
+);
+clause!(
+    SNAPSHOT_CREATE_IMMUTABLE,
+    "controller.snapshot.create.immutable",
+    Must,
+    Integrity,
+    "CreateSnapshot",
+    "createsnapshot",
+    "The content of a snapshot never changes after the cut, whatever becomes of its source, of other snapshots and of the volumes that are made from it."
+);
+clause!(
+    SNAPSHOT_DELETE_ONLY_THAT,
+    "controller.snapshot.delete.only_that_snapshot",
+    Must,
+    Integrity,
+    "DeleteSnapshot",
+    "deletesnapshot",
+    "No other snapshot is touched, and no volume."
+);
+clause!(
     SNAPSHOT_DELETE_IMPLEMENTED,
     "controller.snapshot.delete.implemented",
     Must,

@@ -13,6 +13,9 @@ pub(crate) const ROWS: &[Row] = &[
         ],
         // Each looks for its marker in a volume that was made from another.
         &[
+            "delete-volume.leaves-copies-and-sources",
+            "create-volume.*",
+            "create-snapshot.*",
             "create-snapshot.holds-what-was-written",
             "create-volume.copy-and-source-side-by-side",
             "create-volume.larger-copy-has-grown",
@@ -64,6 +67,7 @@ pub(crate) const ROWS: &[Row] = &[
         "expand-xfs-wrong-path",
         &[("node-expand.grows-and-keeps-the-data", Fail)],
         &[
+            "node-expand.keeps-all-and-stays",
             "controller-expand.shows-when-it-is-used-again",
             "node-expand.staged-volume-grows",
         ],
@@ -77,6 +81,7 @@ pub(crate) const ROWS: &[Row] = &[
         ],
         // What is asked for by the size that was told is not what there is either.
         &[
+            "delete-volume.leaves-copies-and-sources",
             "node-publish.target-is-a-block-device",
             "create-volume.*",
             "create-snapshot.*",

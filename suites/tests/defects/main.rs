@@ -3,6 +3,7 @@
 
 mod creation;
 mod disks;
+mod keeps;
 mod mapped;
 mod nfs;
 mod old_kernel;
@@ -79,6 +80,7 @@ fn rows() -> impl Iterator<Item = &'static Row> {
     let more = [
         creation::ROWS,
         disks::ROWS,
+        keeps::ROWS,
         mapped::ROWS,
         restart::ROWS,
         watched::ROWS,

@@ -209,7 +209,10 @@ pub(crate) const NFS: &[Row] = &[
         caught(
             "chmod-on-publish",
             &[("node-publish.mode-is-kept", Warn)],
-            &[],
+            &[
+                "node-publish.keeps-all-that-was-left",
+                "node-stage.keeps-all-that-was-left",
+            ],
         ),
     ),
     of(

@@ -11,6 +11,7 @@ pub(crate) const ROWS: &[Row] = &[
         // Copies come with a file system that this process did not make, and other volumes
         // with what was written before a restart.
         &[
+            "delete-volume.leaves-copies-and-sources",
             "create-volume.*",
             "create-snapshot.*",
             "delete-snapshot.*",

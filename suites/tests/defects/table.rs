@@ -282,7 +282,7 @@ pub(crate) const LOOP: &[Row] = &[
         &[("node-publish.volumes-are-apart", Fail)],
         // Whatever is written, read or measured belongs to another volume, and
         // whose unmount is answered is as little told.
-        &["*"],
+        &["delete-volume.leaves-copies-and-sources", "*"],
     ),
     caught("never-answers", &[("driver.answers-every-call", Fail)], &[]),
     caught("dies", &[("driver.stays-alive", Fail)], &[]),
@@ -300,7 +300,7 @@ pub(crate) const LOOP: &[Row] = &[
             ("node-expand.grows-and-keeps-the-data", Fail),
             ("node-expand.staged-volume-grows", Fail),
         ],
-        &[],
+        &["node-expand.keeps-all-and-stays"],
     ),
     caught(
         "no-per-volume-lock",
@@ -345,6 +345,7 @@ pub(crate) const LOOP: &[Row] = &[
         "wipes-on-stage",
         &[("node-stage.keeps-the-data", Fail)],
         &[
+            "delete-volume.leaves-copies-and-sources",
             "node-expand.grows-and-keeps-the-data",
             "node-stage.repeat-mounts-once",
             "pod-came-back.stage-again-at-once",
@@ -354,13 +355,22 @@ pub(crate) const LOOP: &[Row] = &[
     caught(
         "chmod-on-publish",
         &[("node-publish.mode-is-kept", Warn)],
-        &[],
+        &[
+            "create-volume.copy-is-whole",
+            "node-expand.keeps-all-and-stays",
+            "node-publish.keeps-all-that-was-left",
+            "node-stage.keeps-all-that-was-left",
+        ],
     ),
     caught("wrong-stats", &[("node-stats.numbers-are-true", Fail)], &[]),
     caught(
         "block-formatted-as-mount",
         &[("node-publish.new-block-volume-is-raw", Fail)],
-        &["node-publish.new-volume-is-empty"],
+        &[
+            "create-volume.copy-is-whole",
+            "node-stage.keeps-all-that-was-left",
+            "node-publish.new-volume-is-empty",
+        ],
     ),
     caught("zombie-children", &[("driver.gathers-nothing", Fail)], &[]),
     // Caught by its consequences: every check that has a call refused on its way.

@@ -12,7 +12,7 @@ use crate::common::patience::Patience;
 use crate::defect::Defect;
 use crate::looper::args::{self, bounds, lies_in, smallest};
 use crate::looper::driver::Driver;
-use crate::looper::volume::{self, Volume, busy, internal};
+use crate::looper::volume::{self, Source, Volume, busy, internal};
 use crate::sys::file;
 use crate::sys::filesystem::Filesystem;
 use crate::sys::loopdev;
@@ -26,12 +26,14 @@ pub(super) fn create(
     request: &csi::CreateVolumeRequest,
     patience: &Patience,
 ) -> Result<csi::CreateVolumeResponse, Status> {
-    let name = args::name(&request.name)?;
+    let name = args::known_by(driver, args::name(&request.name)?);
     let capabilities = Capability::parse_all(&request.volume_capabilities)?;
     bounds(request.capacity_range.as_ref())?;
     check_form(request)?;
+    let mut is_repeat = false;
     let volume = match driver.store.named(name) {
         Some(existing) => {
+            is_repeat = true;
             is_same(driver, &existing, request, &capabilities).map_err(|why| {
                 Status::already_exists(format!("a volume of this name exists, and {why}"))
             })?;
@@ -46,6 +48,9 @@ pub(super) fn create(
     let mut told = told(driver, &volume);
     if driver.defects.has(Defect::CAPACITY_OVERSTATED) {
         told.capacity_bytes *= 2;
+    }
+    if is_repeat && driver.defects.has(Defect::CONTEXT_LOST_ON_REPEAT) {
+        told.volume_context.clear();
     }
     Ok(csi::CreateVolumeResponse { volume: Some(told) })
 }
@@ -259,8 +264,26 @@ pub(super) fn delete(
             remove_devices(driver, &volume)?;
         }
         driver.store.delete(id)?;
+        empty_relatives(driver, &volume)?;
     }
     Ok(csi::DeleteVolumeResponse {})
+}
+
+/// The defects delete-empties-copies and delete-empties-source: what the deleted volume
+/// shared with others is gone.
+fn empty_relatives(driver: &Driver, deleted: &Volume) -> Result<(), Status> {
+    for other in driver.store.all() {
+        let is_copy = other.source == Some(Source::Volume(deleted.id.clone()));
+        let is_source = deleted.source == Some(Source::Volume(other.id.clone()));
+        if (is_copy && driver.defects.has(Defect::DELETE_EMPTIES_COPIES))
+            || (is_source && driver.defects.has(Defect::DELETE_EMPTIES_SOURCE))
+        {
+            let image = driver.image(&other);
+            file::set_length(&image, 0).map_err(internal)?;
+            file::set_length(&image, other.capacity_bytes).map_err(internal)?;
+        }
+    }
+    Ok(())
 }
 
 fn is_unused(driver: &Driver, volume: &Volume) -> Result<(), Status> {

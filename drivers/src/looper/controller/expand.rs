@@ -1,9 +1,13 @@
 //! `ControllerExpandVolume`.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
 use csi_proto::v1 as csi;
 use tonic::Status;
 
 use crate::common::capability::Capability;
+use crate::defect::Defect;
 use crate::looper::args::{self, bounds, lies_in};
 use crate::looper::driver::Driver;
 use crate::looper::volume::internal;
@@ -33,7 +37,9 @@ pub(super) fn expand(
     let mut bytes = volume.capacity_bytes;
     if bytes < wanted.0 {
         bytes = args::size(range, bytes, false)?;
-        file::set_length(&driver.image(&volume), bytes).map_err(internal)?;
+        if !is_too_often(driver, id) {
+            file::set_length(&driver.image(&volume), bytes).map_err(internal)?;
+        }
         driver
             .store
             .update(id, |volume| volume.capacity_bytes = bytes)?;
@@ -42,8 +48,18 @@ pub(super) fn expand(
             "the volume is larger than limit_bytes, and never shrinks",
         ));
     }
+    if driver.defects.has(Defect::EXPAND_TELLS_OLD_SIZE) {
+        bytes = volume.capacity_bytes;
+    }
     Ok(csi::ControllerExpandVolumeResponse {
         capacity_bytes: i64::try_from(bytes).unwrap_or(i64::MAX),
         node_expansion_required: true,
     })
+}
+
+/// The defect expand-only-once: whether this volume was expanded before.
+fn is_too_often(driver: &Driver, id: &str) -> bool {
+    static EXPANDED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let mut expanded = EXPANDED.lock().unwrap_or_else(PoisonError::into_inner);
+    driver.defects.has(Defect::EXPAND_ONLY_ONCE) && !expanded.insert(id.to_owned())
 }

@@ -8,13 +8,14 @@ use tonic::Status;
 
 use crate::common::calls::Answers;
 use crate::common::locks::Held;
+use crate::defect::Defect;
 use crate::looper::args;
 use crate::looper::driver::Driver;
 use crate::looper::snapshot::Origin;
 use crate::looper::still;
 use crate::looper::volume::{Source, Volume, internal};
-use crate::sys::copy;
 use crate::sys::filesystem::Filesystem;
+use crate::sys::{copy, file};
 
 /// The source that a request names.
 ///
@@ -100,6 +101,10 @@ impl Found {
             From::Snapshot(id) => {
                 copy::file(&driver.snapshots.image(id), to).map_err(internal)?;
             }
+        }
+        if self.origin.filesystem.is_none() && driver.defects.has(Defect::COPY_CUT_SHORT) {
+            // It is given its whole length when it is filled.
+            file::set_length(to, self.origin.size_bytes / 2).map_err(internal)?;
         }
         // One that was never staged has no file system yet.
         if self.origin.filesystem == Some(Filesystem::Btrfs) && self.origin.filled > 0 {

@@ -80,6 +80,9 @@ pub(super) fn list(
     let page = if page == 0 { usize::MAX } else { page };
     let mut volumes = all(driver);
     volumes.retain(|volume| volume.id.as_str() > after);
+    if driver.defects.has(Defect::LIST_SKIPS_AT_PAGE) && !after.is_empty() {
+        volumes.drain(..volumes.len().min(1));
+    }
     let more = volumes.len() > page;
     volumes.truncate(page);
     let last = volumes.last().map(|volume| volume.id.clone());

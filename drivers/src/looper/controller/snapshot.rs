@@ -12,13 +12,15 @@ use crate::looper::args;
 use crate::looper::driver::Driver;
 use crate::looper::snapshot::{self, Origin, Snapshot};
 use crate::looper::still;
+use crate::looper::volume::internal;
+use crate::sys::copy;
 
 /// Copies a volume as it is at this moment. One name is one snapshot.
 pub(super) fn create(
     driver: &Driver,
     request: &csi::CreateSnapshotRequest,
 ) -> Result<csi::CreateSnapshotResponse, Status> {
-    let name = args::name(&request.name)?;
+    let name = args::known_by(driver, args::name(&request.name)?);
     let source = args::required("source_volume_id", &request.source_volume_id)?;
     if !request.parameters.is_empty() {
         return Err(Status::invalid_argument("there are no parameters"));
@@ -43,12 +45,27 @@ pub(super) fn create(
         origin: Origin::of(&volume),
         group: None,
     };
-    driver
-        .snapshots
-        .create(&snapshot, |image| still::copy_image(driver, &volume, image))?;
+    let first = first_of(driver, source);
+    driver.snapshots.create(&snapshot, |image| match &first {
+        Some(first) => copy::file(&driver.snapshots.image(first), image).map_err(internal),
+        None => still::copy_image(driver, &volume, image),
+    })?;
     Ok(csi::CreateSnapshotResponse {
         snapshot: Some(told(&snapshot)),
     })
+}
+
+/// The defect snapshots-of-one-moment: the snapshot that the others of this volume are
+/// copies of, if there is one.
+fn first_of(driver: &Driver, source: &str) -> Option<String> {
+    if !driver.defects.has(Defect::SNAPSHOTS_OF_ONE_MOMENT) {
+        return None;
+    }
+    let of_it = |snapshot: &Snapshot| snapshot.source_volume_id == source;
+    let first = driver.snapshots.all().into_iter().filter(of_it);
+    first
+        .min_by_key(|first| first.created)
+        .map(|first| first.id)
 }
 
 /// Deletes a snapshot. One that is not there is deleted.
@@ -64,8 +81,15 @@ pub(super) fn delete(
         Some(_) if driver.defects.has(Defect::DELETE_DOES_NOTHING) => {
             Ok(csi::DeleteSnapshotResponse {})
         }
-        Some(_) => {
+        Some(found) => {
             driver.snapshots.delete(id)?;
+            if driver.defects.has(Defect::DELETE_TAKES_ALL_SNAPSHOTS) {
+                let mut others = driver.snapshots.all();
+                others.retain(|other| other.source_volume_id == found.source_volume_id);
+                for other in others {
+                    driver.snapshots.delete(&other.id)?;
+                }
+            }
             Ok(csi::DeleteSnapshotResponse {})
         }
         None => Ok(csi::DeleteSnapshotResponse {}),
@@ -93,6 +117,9 @@ pub(super) fn list(
             && is_asked(&request.snapshot_id, &snapshot.id)
             && is_asked(&request.source_volume_id, &snapshot.source_volume_id)
     });
+    if driver.defects.has(Defect::LIST_SKIPS_AT_PAGE) && !after.is_empty() {
+        found.drain(..found.len().min(1));
+    }
     let more = found.len() > page;
     found.truncate(page);
     let last = found.last().map(|snapshot| snapshot.id.clone());

@@ -2,6 +2,7 @@
 
 mod device;
 mod expand;
+mod lost;
 mod publish;
 mod stage;
 mod stats;

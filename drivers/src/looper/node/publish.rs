@@ -236,6 +236,9 @@ impl Plan<'_> {
         if driver.defects.has(Defect::CHMOD_ON_PUBLISH) && !self.wanted.capability.is_block() {
             file::open_to_all(self.target);
         }
+        if driver.defects.has(Defect::CHOWN_ON_PUBLISH) && !self.wanted.capability.is_block() {
+            file::give_to_root(self.target);
+        }
         Ok(())
     }
 

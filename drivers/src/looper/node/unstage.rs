@@ -7,6 +7,7 @@ use csi_proto::v1 as csi;
 use tonic::Status;
 
 use super::device;
+use super::lost;
 use super::unpublish::unknown;
 use crate::defect::Defect;
 use crate::looper::args;
@@ -60,6 +61,10 @@ fn take_down(driver: &Driver, volume: &Volume, path: &Path) -> Result<(), Status
         let message = format!("the volume is still published at {}", target.display());
         return Err(Status::failed_precondition(message));
     }
+    let before = match driver.defects.has(Defect::UNSYNCED_LOST_ON_UNSTAGE) {
+        true => Some(lost::remember(driver, volume)?),
+        false => None,
+    };
     device::unmount_all(driver, volume, path)?;
     if driver.fails_this_once(path) {
         return Err(Status::internal("the last step failed, after the unmount"));
@@ -69,6 +74,7 @@ fn take_down(driver: &Driver, volume: &Volume, path: &Path) -> Result<(), Status
     if !driver.defects.has(Defect::LOOP_LEFT_AFTER_UNSTAGE) {
         device::release(driver, &left)?;
     }
+    lost::spoil(driver, volume, before)?;
     if recorded {
         driver
             .store
