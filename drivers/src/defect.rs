@@ -88,6 +88,7 @@ defects! {
     DELETE_TAKES_ALL_SNAPSHOTS = "delete-takes-all-snapshots", LOOP: "DeleteSnapshot deletes every snapshot of the volume";
     DELETED_NAMES_STAY_KNOWN = "deleted-names-stay-known", FUSE: "CreateVolume answers for the name of a volume that was deleted what it answered before";
     DELETED_STAY_LISTED = "deleted-stay-listed", LOOP: "ListVolumes and ControllerGetVolume go on telling of volumes that were deleted";
+    DETACH_FROM_ANY_NODE = "detach-from-any-node", LOOP: "ControllerUnpublishVolume takes the volume from whichever node has it";
     DEVICE_ALIAS_TRUSTED = "device-alias-trusted", LOOP: "the disk is taken from a link by name, wherever that leads by now";
     DIES = "dies", LOOP: "NodeStageVolume of an xfs volume kills the process";
     EDGE_REQUEST_PANICS = "edge-request-panics", BOTH: "a request without its volume capability kills the process";

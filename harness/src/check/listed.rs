@@ -10,6 +10,7 @@ use csi_proto::v1::list_volumes_response::Entry;
 use super::cx::{Asked, Cx};
 use super::stop::{Checked, Stop};
 use super::volume::Volume;
+use crate::client::Code;
 
 /// What a driver lists: sizes in bytes by id.
 #[derive(Debug, Clone)]
@@ -102,6 +103,11 @@ impl Cx {
         let mut ids = Vec::new();
         for _ in 0..MOST_PAGES {
             let asked = self.ask_patiently::<rpc::ListSnapshots>(&request).await?;
+            // There are storages that give no pages so small.
+            let refused = asked.refusal().map(|refusal| refusal.code);
+            if refused == Some(Code::INVALID_ARGUMENT) {
+                return Err(Stop::not_offered("pages of one snapshot"));
+            }
             let page = asked.ok()?;
             let found = page.entries.into_iter().filter_map(|entry| entry.snapshot);
             ids.extend(found.map(|snapshot| snapshot.snapshot_id));

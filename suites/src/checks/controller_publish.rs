@@ -15,6 +15,7 @@ pub(super) static CHECKS: &[&Check] = &[
     &READ_ONLY,
     &UNKNOWN_NODE,
     &DETACHES,
+    &LEAVES_THIS_NODE,
 ];
 
 const ATTACH: Need = Need::All(&[
@@ -145,4 +146,35 @@ async fn detaches(cx: &Cx) -> Checked {
     volume.attach().await?;
     volume.detach().await?;
     volume.detach().await
+}
+
+check! {
+    /// `ControllerUnpublishVolume` from another node leaves the volume to this one.
+    ///
+    /// A volume moves: it is attached to the new node, and then the last word comes from
+    /// the node that it left. Who looks at the volume alone takes it from both.
+    LEAVES_THIS_NODE = "controller-unpublish.leaves-other-nodes",
+    clauses: [spec::CONTROLLER_UNPUBLISH_NODE_SET],
+    needs: ATTACH,
+    axes: [Kind],
+    volumes: 1, calls: 14,
+    look_at: "whether node_id is compared with the node that the volume is attached to",
+    run: leaves_this_node,
+}
+
+async fn leaves_this_node(cx: &Cx) -> Checked {
+    let volume = cx.volume(Want::any()).await?;
+    volume.attach().await?;
+    let request = v1::ControllerUnpublishVolumeRequest {
+        volume_id: volume.id(),
+        node_id: cx.session().unknown_node_id()?,
+        secrets: cx.session().secrets("ControllerUnpublishVolume"),
+    };
+    // OK, since it is not there; or refused, since nobody knows the node.
+    let _ = cx
+        .ask_patiently::<rpc::ControllerUnpublishVolume>(&request)
+        .await?;
+    let up = async { volume.stage().await?.publish("a").await };
+    let when = "after the volume was detached from another node";
+    up.await.map_err(|stop| stop.is_a_finding(when)).map(drop)
 }

@@ -172,7 +172,7 @@ check! {
     clauses: [spec::NODE_PUBLISH_MOUNT_FLAGS_APPLIED],
     needs: Need::MOUNT,
     axes: [FileSystem],
-    volumes: 1, calls: 10,
+    volumes: 1, calls: 16,
     seen_in: ["kubernetes-sigs/azuredisk-csi-driver#2049" => "mount_flags were ignored when publishing",
               "intel/pmem-csi#465" => "the mount options of the request were ignored"],
     look_at: "whether mount_flags reach mount(2), in stage and through the bind mount of publish",
@@ -186,12 +186,21 @@ async fn with_flags(cx: &Cx) -> Result<Published<'_>, Stop> {
     volume.stage().await?.publish("a").await
 }
 
-const GIVEN: [&str; 3] = ["noatime", "nodev", "nosuid"];
+const GIVEN: [&str; 4] = ["noatime", "nodev", "noexec", "nosuid"];
 
 async fn flags(cx: &Cx) -> Checked {
     let target = with_flags(cx)
         .await
         .map_err(|stop| stop.if_refused("mount flags"))?;
+    in_force(&target).await?;
+    // To refuse a second one is fair.
+    match target.staged().publish_second("b").await {
+        Ok(second) => in_force(&second).await,
+        Err(_) => Ok(()),
+    }
+}
+
+async fn in_force(target: &Published<'_>) -> Checked {
     let mounts = target.mounts("now").await?;
     let Some(mount) = mounts.last() else {
         return Err(Stop::Unknown(
@@ -206,8 +215,9 @@ async fn flags(cx: &Cx) -> Checked {
         return Ok(());
     }
     Err(Stop::fail(format!(
-        "of the mount flags {}, these are not in force: {}",
+        "of the mount flags {}, these are not in force at {}: {}",
         GIVEN.join(","),
+        target.target().ours.display(),
         missing.join(",")
     )))
 }

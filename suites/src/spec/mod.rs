@@ -950,6 +950,15 @@ clause!(
     "Not attached to that node: OK."
 );
 clause!(
+    CONTROLLER_UNPUBLISH_NODE_SET,
+    "controller.unpublish.node_set",
+    Must,
+    Specification,
+    "ControllerUnpublishVolume",
+    "controllerunpublishvolume",
+    "With node_id set the volume is unpublished from that node only; other nodes keep it."
+);
+clause!(
     CONTROLLER_UNPUBLISH_IMPLEMENTED,
     "controller.unpublish.implemented",
     Must,

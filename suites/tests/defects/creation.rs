@@ -158,6 +158,11 @@ pub(crate) const ROWS: &[Row] = &[
         &[],
     ),
     caught(
+        "detach-from-any-node",
+        &[("controller-unpublish.leaves-other-nodes", Fail)],
+        &[],
+    ),
+    caught(
         "stage-retry-skips-grow",
         &[("node-stage.repeat-grows-what-the-first-did-not", Fail)],
         &[],

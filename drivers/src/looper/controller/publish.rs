@@ -90,7 +90,8 @@ pub(super) fn unpublish(
     let id = args::required("volume_id", &request.volume_id)?;
     let attachment = driver.store.find(id).and_then(|volume| volume.attachment);
     // No node_id means every node.
-    let meant = |node: &str| request.node_id.is_empty() || request.node_id == node;
+    let from_any = request.node_id.is_empty() || driver.defects.has(Defect::DETACH_FROM_ANY_NODE);
+    let meant = |node: &str| from_any || request.node_id == node;
     if attachment.is_some_and(|attachment| meant(&attachment.node)) {
         driver.store.unname(id)?;
         driver.store.update(id, |volume| volume.attachment = None)?;
