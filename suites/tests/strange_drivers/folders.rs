@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use csi_harness::lab::remove_tree;
 use csi_harness::node::MountTable;
 use csi_proto::v1;
 use csi_proto::v1::controller_service_capability as controller;
@@ -129,17 +130,10 @@ impl Folders {
 
     fn delete(&self, request: &v1::DeleteVolumeRequest) -> Done {
         let folder = self.folder(&request.volume_id)?;
-        match std::fs::remove_dir(&folder) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                // What a check wrote: files, and nothing is mounted in here.
-                for entry in std::fs::read_dir(&folder).map_err(internal("readdir"))? {
-                    let path = entry.map_err(internal("readdir"))?.path();
-                    std::fs::remove_file(path).map_err(internal("unlink"))?;
-                }
-                std::fs::remove_dir(&folder).map_err(internal("rmdir"))?;
-            }
-            _ => {}
-        }
+        // With all that a check left in it; a mount in there it would not cross.
+        let parent = folder.parent().unwrap_or(&self.root);
+        let name = folder.file_name().unwrap_or_default();
+        remove_tree(parent, Path::new(name)).map_err(internal("remove"))?;
         ok(&v1::DeleteVolumeResponse {})
     }
 
