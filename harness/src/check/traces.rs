@@ -3,11 +3,13 @@
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
+use super::cx::Cx;
 use super::marker::Marker;
 use super::published::Published;
 use super::see;
 use super::step::{Access, Step};
 use super::stop::{Checked, Stop};
+use super::volume::Want;
 use crate::node::look::Leave;
 use crate::node::{Look, LookError, Seen};
 
@@ -209,6 +211,20 @@ fn things(target: &Path, marker: &Marker, is_owned: bool) -> Vec<Thing> {
         ));
     }
     things
+}
+
+impl Cx {
+    /// A volume in use, of which the data is kept, and all that was left in it.
+    ///
+    /// # Errors
+    /// A step failed; its data is not kept; or nothing can be left in it.
+    pub async fn left_in(&self, want: Want) -> Result<(Published<'_>, Traces), Stop> {
+        let volume = self.volume(want).await?;
+        volume.keeps_data()?;
+        let target = volume.stage().await?.publish("a").await?;
+        let traces = target.leave_traces().await?;
+        Ok((target, traces))
+    }
 }
 
 impl Published<'_> {

@@ -30,12 +30,10 @@ check! {
 }
 
 async fn copy_is_whole(cx: &Cx) -> Checked {
-    let source = cx.volume(Want::fresh()).await?;
-    source.keeps_data()?;
-    let target = source.stage().await?.publish("a").await?;
-    let traces = target.leave_traces().await?;
+    let (target, traces) = cx.left_in(Want::fresh()).await?;
     target.unpublish().await?;
     target.staged().unstage().await?;
+    let source = target.staged().volume();
     let copy = cx.volume(copy_of(cx, &source).await?).await?;
     copy.comes_up("a").await?.shows_traces(&traces).await
 }

@@ -31,13 +31,10 @@ check! {
 }
 
 async fn publish_keeps_all(cx: &Cx) -> Checked {
-    let volume = cx.volume(Want::fresh_if_created(cx)).await?;
-    volume.keeps_data()?;
-    let staged = volume.stage().await?;
-    let target = staged.publish("a").await?;
-    let traces = target.leave_traces().await?;
+    let (target, traces) = cx.left_in(Want::fresh_if_created(cx)).await?;
     target.unpublish().await?;
-    staged.publish("b").await?.shows_traces(&traces).await
+    let target = target.staged().publish("b").await?;
+    target.shows_traces(&traces).await
 }
 
 check! {
@@ -55,13 +52,10 @@ check! {
 }
 
 async fn stage_keeps_all(cx: &Cx) -> Checked {
-    let volume = cx.volume(Want::fresh_if_created(cx)).await?;
-    volume.keeps_data()?;
-    let staged = volume.stage().await?;
-    let target = staged.publish("a").await?;
-    let traces = target.leave_traces().await?;
+    let (target, traces) = cx.left_in(Want::fresh_if_created(cx)).await?;
     target.unpublish().await?;
-    staged.unstage().await?;
+    target.staged().unstage().await?;
+    let volume = target.staged().volume();
     let target = volume.stage().await?.publish("b").await?;
     target.shows_traces(&traces).await
 }
@@ -109,10 +103,8 @@ check! {
 }
 
 async fn expand_keeps_all(cx: &Cx) -> Checked {
-    let volume = cx.volume(Want::fresh()).await?;
-    volume.keeps_data()?;
-    let target = volume.stage().await?.publish("a").await?;
-    let traces = target.leave_traces().await?;
+    let (target, traces) = cx.left_in(Want::fresh()).await?;
+    let volume = target.staged().volume();
     let before = target.own_size().await?;
     let size = volume.grow(&target).await?;
     target.has_grown(before, size).await?;
