@@ -157,14 +157,16 @@ check! {
     clauses: [spec::CONTROLLER_UNPUBLISH_NODE_SET],
     needs: ATTACH,
     axes: [Kind],
-    volumes: 1, calls: 14,
+    volumes: 1, calls: 20,
     look_at: "whether node_id is compared with the node that the volume is attached to",
     run: leaves_this_node,
 }
 
 async fn leaves_this_node(cx: &Cx) -> Checked {
     let volume = cx.volume(Want::any()).await?;
-    volume.attach().await?;
+    let target = volume.stage().await?.publish("a").await?;
+    target.unpublish().await?;
+    target.staged().unstage().await?;
     let request = v1::ControllerUnpublishVolumeRequest {
         volume_id: volume.id(),
         node_id: cx.session().unknown_node_id()?,
@@ -174,7 +176,7 @@ async fn leaves_this_node(cx: &Cx) -> Checked {
     let _ = cx
         .ask_patiently::<rpc::ControllerUnpublishVolume>(&request)
         .await?;
-    let up = async { volume.stage().await?.publish("a").await };
+    let up = async { volume.stage().await?.publish("b").await };
     let when = "after the volume was detached from another node";
     up.await.map_err(|stop| stop.is_a_finding(when)).map(drop)
 }
