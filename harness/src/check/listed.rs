@@ -29,7 +29,7 @@ impl Cx {
         if !self.facts().controller_can(ControllerRpc::ListVolumes) {
             return Ok(None);
         }
-        let entries = match self.list_from(String::new()).await {
+        let entries = match self.list_all().await {
             Ok(entries) => entries,
             Err(Stop::Fail(_)) => return Ok(None),
             Err(stop) => return Err(stop),
@@ -42,13 +42,12 @@ impl Cx {
         )))
     }
 
-    /// All that the driver lists, page by page, from the page of a token on; the first
-    /// has none.
+    /// All that the driver lists, on pages as large as it likes.
     ///
     /// # Errors
     /// It was refused, there is no end of pages, or no answer.
-    pub async fn list_from(&self, mut token: String) -> Result<Vec<Entry>, Stop> {
-        let mut entries = Vec::new();
+    pub async fn list_all(&self) -> Result<Vec<Entry>, Stop> {
+        let (mut entries, mut token) = (Vec::new(), String::new());
         for _ in 0..MOST_PAGES {
             let page = self.list_page(0, token).await?.ok()?;
             entries.extend(page.entries);
@@ -125,7 +124,7 @@ impl Cx {
     ///
     /// # Errors
     /// No answer.
-    pub async fn list_page(
+    async fn list_page(
         &self,
         max_entries: i32,
         starting_token: String,

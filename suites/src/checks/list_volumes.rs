@@ -59,7 +59,7 @@ async fn shows_what_there_is(cx: &Cx) -> Checked {
         cx.volume(Want::fresh()).await?,
         cx.volume(Want::fresh()).await?,
     );
-    let whole = cx.list_from(String::new()).await?;
+    let whole = cx.list_all().await?;
     let half = whole.len().div_ceil(2).max(1);
     let entries = cx.list_in_pages(half).await?;
     none_comes_twice(&entries)?;
@@ -74,10 +74,7 @@ async fn shows_what_there_is(cx: &Cx) -> Checked {
     let gone = second.id();
     second.delete().await?;
     let mut patience = Patience::new(SETTLES);
-    while of(&cx.list_from(String::new()).await?, &gone)
-        .next()
-        .is_some()
-    {
+    while of(&cx.list_all().await?, &gone).next().is_some() {
         if !patience.wait().await {
             return Err(Stop::fail(format!(
                 "{gone} is deleted, and ListVolumes still shows it {SETTLES:?} later"
@@ -151,7 +148,7 @@ async fn nodes_are_true(cx: &Cx) -> Checked {
     let node = volume.attach_request().node_id;
     let (id, mut patience) = (volume.id(), Patience::new(SETTLES));
     loop {
-        let entries = cx.list_from(String::new()).await?;
+        let entries = cx.list_all().await?;
         // Others come and go while the pages are read, and what has moved is not at fault.
         let status = of(&entries, &id).find_map(|entry| entry.status.as_ref());
         if status.is_some_and(|status| status.published_node_ids.contains(&node)) {

@@ -125,9 +125,9 @@ pub(crate) fn honest(suite: Suite, filters: &[&str]) -> Result<Honest, String> {
 ///
 /// One might hide another; they are for those of which it is known that nobody can tell.
 pub(crate) fn together(mutants: &[Mutant], honest: &Honest) -> Vec<Came> {
-    let by_itself = |_| mutants.iter().map(|one| mutant(one, honest)).collect();
+    let by_itself = || mutants.iter().map(|one| mutant(one, honest)).collect();
     let [first, _, ..] = mutants else {
-        return by_itself(());
+        return by_itself();
     };
     let (own, file_systems) = (
         concerned(&first.rpc),
@@ -135,7 +135,7 @@ pub(crate) fn together(mutants: &[Mutant], honest: &Honest) -> Vec<Came> {
     );
     match run_each(mutants, own, file_systems, honest) {
         Ok(came) if !came.iter().any(|came| matches!(came, Came::Killed(_))) => came,
-        _ => by_itself(()),
+        _ => by_itself(),
     }
 }
 
